@@ -1,0 +1,73 @@
+//! Every annotation and label key the program reads or writes, each spelled exactly once.
+
+/// The domain of our own keys, with its slash: an unknown key that starts so is an error.
+pub const DOMAIN: &str = "pointsman.io/";
+
+/// Policy: attach every network that belongs to this profile. On networks: the profiles a network belongs to.
+pub const PROFILE: &str = "pointsman.io/profile";
+/// Policy: complete a pod's own networks (`true`), or leave the pod alone (`false`).
+pub const INJECT: &str = "pointsman.io/inject";
+/// Policy: how many of the profile's rails, `all` or a number.
+pub const RAILS: &str = "pointsman.io/rails";
+/// Policy: the container that gets the VFs.
+pub const CONTAINER: &str = "pointsman.io/container";
+/// Policy: fabric locality of the gang.
+pub const LOCALITY: &str = "pointsman.io/locality";
+/// Policy: the gang a pod belongs to (annotation), and the label that carries the resolved value.
+pub const GANG: &str = "pointsman.io/gang";
+/// Policy: how many pods the gang has.
+pub const GANG_SIZE: &str = "pointsman.io/gang-size";
+/// On networks: the position among the profile's rails.
+pub const RAIL: &str = "pointsman.io/rail";
+
+/// The keys a user may set on a pod or a namespace, in the order an error lists them.
+pub const POLICY_KEYS: [&str; 7] = [PROFILE, INJECT, RAILS, CONTAINER, LOCALITY, GANG, GANG_SIZE];
+
+/// Record: what the webhook did to the pod.
+pub const INJECTED: &str = "pointsman.io/injected";
+/// Record: where the pod was placed and what was reserved for it; written with its Binding.
+pub const PLACEMENT: &str = "pointsman.io/placement";
+/// Written on a waiting pod when something it waits for became free; any change of it makes the scheduler retry.
+pub const NUDGED: &str = "pointsman.io/nudged";
+/// Where on the fabric a placed pod sits, in a form that sorts neighbours next to each other.
+pub const FABRIC_POSITION: &str = "pointsman.io/fabric-position";
+/// On nodes: the rails of the node as the fabric import found them.
+pub const FABRIC: &str = "pointsman.io/fabric";
+/// On nodes: the closest tier of the fabric.
+pub const LEAF_GROUP: &str = "pointsman.io/leaf-group";
+
+/// The keys we write on pods: known, but not for users to set.
+pub const WRITTEN_KEYS: [&str; 4] = [INJECTED, PLACEMENT, NUDGED, FABRIC_POSITION];
+
+/// Multus: the additional networks of a pod.
+pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+/// Multus: the network that takes the place of the cluster's default one.
+pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+/// Multus, on a NetworkAttachmentDefinition: the device-plugin resource a pod needs one of.
+pub const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+
+/// Spiderpool's own injection, first form: read as [`PROFILE`] when that is absent.
+pub const SPIDERPOOL_RDMA_INJECT: &str = "cni.spidernet.io/rdma-resource-inject";
+/// Spiderpool's own injection, second form.
+pub const SPIDERPOOL_NETWORK_INJECT: &str = "cni.spidernet.io/network-resource-inject";
+/// On a SpiderMultusConfig: the name of the NetworkAttachmentDefinition that is made from it.
+pub const SPIDERPOOL_CR_NAME: &str = "multus.spidernet.io/cr-name";
+/// Spiderpool IPAM, on pods: pools for every interface.
+pub const IPAM_POOL: &str = "ipam.spidernet.io/ippool";
+/// Spiderpool IPAM, on pods: pools per interface.
+pub const IPAM_POOLS: &str = "ipam.spidernet.io/ippools";
+/// Spiderpool IPAM, on pods: a subnet to make pools from.
+pub const IPAM_SUBNET: &str = "ipam.spidernet.io/subnet";
+/// Spiderpool IPAM, on pods: a subnet per interface.
+pub const IPAM_SUBNETS: &str = "ipam.spidernet.io/subnets";
+/// Spiderpool IPAM, on namespaces: default IPv4 pools.
+pub const IPAM_DEFAULT_V4: &str = "ipam.spidernet.io/default-ipv4-ippool";
+/// Spiderpool IPAM, on namespaces: default IPv6 pools.
+pub const IPAM_DEFAULT_V6: &str = "ipam.spidernet.io/default-ipv6-ippool";
+
+/// SR-IOV operator, on SriovNetworkNodeStates: what the daemon wants the drain controller to do.
+pub const SRIOV_DESIRED_STATE: &str = "sriovnetwork.openshift.io/desired-state";
+/// SR-IOV operator, on SriovNetworkNodeStates: what the drain controller has done.
+pub const SRIOV_CURRENT_STATE: &str = "sriovnetwork.openshift.io/current-state";
+/// SR-IOV operator, on Nodes: the request side of a drain, visible before the cordon.
+pub const SRIOV_NODE_STATE: &str = "sriovnetwork.openshift.io/state";

@@ -1,0 +1,14 @@
+//! The decisions, as pure functions of values.
+//!
+//! Nothing in here reads a clock, a file, a socket or an environment variable, awaits, logs, or knows JSON or
+//! Kubernetes' own types: time, policy and cluster arrive as arguments, verdicts leave as values. The fence is
+//! kept by the two lints below (lists in `clippy.toml`) and by a test that reads the imports of this folder.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod address;
+pub mod annotation;
+pub mod names;
+pub mod network;
+pub mod problem;
+pub mod selector;
+pub mod settings;

@@ -1,0 +1,84 @@
+//! Networks: what a NetworkAttachmentDefinition (or the SpiderMultusConfig it is made from) says that matters
+//! to us, and how a pod names the ones it wants.
+
+use super::names::{InterfaceName, NetworkRef, ProfileName, ResourceName};
+use super::problem::Problems;
+
+/// A network of the cluster. One that cannot be read stays known, so that the pods of its profile are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its NetworkAttachmentDefinition.
+    pub at: NetworkRef,
+    /// The profiles it belongs to.
+    pub profiles: Vec<ProfileName>,
+    /// What it attaches, or why that cannot be read.
+    pub reading: Result<Attachment, Problems>,
+}
+
+/// What a network attaches to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The position among its profile's rails, where one is set.
+    pub rail: Option<u32>,
+    /// The device-plugin resource a pod needs one of; none for a network without a VF.
+    pub resource: Option<ResourceName>,
+    /// The CNI plugin that attaches it.
+    pub plugin: Plugin,
+    /// Who gives it addresses.
+    pub ipam: Ipam,
+}
+
+/// The CNI plugin of a network, as far as it decides where a pod can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugin {
+    /// `ib-sriov`: an InfiniBand VF.
+    IbSriov {
+        /// The plugin refuses nodes that are not in exclusive RDMA mode.
+        rdma_isolation: bool,
+        /// ib-kubernetes gives the GUID; the VF's own does not matter then.
+        ib_kubernetes: bool,
+    },
+    /// `sriov`: an Ethernet VF.
+    Sriov {
+        /// Isolated by a chained `rdma` plugin.
+        rdma_isolation: bool,
+    },
+    /// Any other; it constrains nothing but its resource and its pools.
+    Other,
+}
+
+impl Plugin {
+    /// Whether a node must be in exclusive RDMA mode.
+    #[must_use]
+    pub fn rdma_isolation(self) -> bool {
+        match self {
+            Self::IbSriov { rdma_isolation, .. } | Self::Sriov { rdma_isolation } => rdma_isolation,
+            Self::Other => false,
+        }
+    }
+}
+
+/// Who gives an interface its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ipam {
+    /// Spiderpool, with the network's default pools (names or wildcards) per family.
+    Spiderpool {
+        /// `default_ipv4_ippool`.
+        v4: Vec<String>,
+        /// `default_ipv6_ippool`.
+        v6: Vec<String>,
+    },
+    /// Nobody, or an IPAM whose limits we do not know.
+    Unlimited,
+}
+
+/// One element of a pod's networks annotation, resolved: which network on which interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The network, with the namespace Multus would look in.
+    pub network: NetworkRef,
+    /// The interface name the pod asks for; Multus numbers the others by position.
+    pub interface: Option<InterfaceName>,
+    /// The pod brings its own GUID for this interface.
+    pub own_guid: bool,
+}

@@ -1,0 +1,68 @@
+//! The settings that decisions depend on, with the defaults that need no configuration file.
+
+use super::names::{NamespaceName, ResourceName, SchedulerName};
+
+/// What the operator of the cluster has chosen; read once at start and passed to every decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How pods come to a scheduler that asks our extender.
+    pub scheduler: SchedulerMode,
+    /// Resources that mark the container which does the work; the first that some container asks for decides
+    /// which one gets the VFs.
+    pub accelerators: Vec<ResourceName>,
+    /// Prefixes of resources handed out by the shared RDMA device plugin, each with its slash.
+    pub shared_rdma_prefixes: Vec<String>,
+    /// The namespace in which Multus looks for a default network that names none.
+    pub multus_namespace: NamespaceName,
+    /// The namespace that Spiderpool takes for a pool's `multusName` that names none.
+    pub spiderpool_namespace: NamespaceName,
+    /// What a node without a readable SriovNetworkNodeState is taken for.
+    pub node_state: NodeStatePolicy,
+    /// Families that Spiderpool hands out (`enableIPv4`, `enableIPv6` of its configuration).
+    pub ipv4: bool,
+    /// As `ipv4`.
+    pub ipv6: bool,
+}
+
+/// How pods come to a scheduler that asks our extender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchedulerMode {
+    /// A kube-scheduler of ours: the webhook puts this name on pods that ask for `default-scheduler`.
+    Dedicated(SchedulerName),
+    /// The cluster's own kube-scheduler calls the extender; the webhook leaves the name alone.
+    Existing,
+}
+
+/// What a node without a SriovNetworkNodeState is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NodeStatePolicy {
+    /// Unfit: nothing vouches for its VFs.
+    Require,
+    /// Fit: the device plugin's count is all there is.
+    Trust,
+    /// As `Require` as soon as any node has a state, else as `Trust`.
+    #[default]
+    Auto,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            scheduler: SchedulerMode::Dedicated("pointsman-scheduler".into()),
+            accelerators: [
+                "nvidia.com/gpu",
+                "amd.com/gpu",
+                "habana.ai/gaudi",
+                "huawei.com/Ascend910",
+            ]
+            .map(ResourceName::from)
+            .to_vec(),
+            shared_rdma_prefixes: vec!["rdma/".to_owned()],
+            multus_namespace: "kube-system".into(),
+            spiderpool_namespace: "spiderpool".into(),
+            node_state: NodeStatePolicy::default(),
+            ipv4: true,
+            ipv6: true,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Pointsman gives Kubernetes pods exclusive RDMA over InfiniBand SR-IOV.
+//!
+//! The map of the crate, in reading order; each line may use only the lines above it:
+//!
+//! - [`decide`]: every decision, as pure functions of values (no clock, no socket, no Kubernetes types);
+//! - [`cluster`]: foreign objects with only the fields we need, watches, and the index that publishes snapshots;
+//! - [`telemetry`]: log lines and metrics, the views of a verdict that machines read;
+//! - [`webhook`]: admission: wire types, JSON Patch, the `/mutate` handler;
+//! - [`extender`]: the kube-scheduler extender: wire types, the ledger of promises, handlers, nudging;
+//! - [`serve`]: listeners, TLS, the admin endpoint, shutdown;
+//! - [`simulate`]: the same decisions on YAML files, without a cluster;
+//! - [`run`]: wiring of the subcommands.
+
+pub mod decide;
