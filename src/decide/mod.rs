@@ -7,8 +7,12 @@
 
 pub mod address;
 pub mod annotation;
+pub mod cluster;
 pub mod names;
 pub mod network;
+pub mod node;
+pub mod pod;
+pub mod pool;
 pub mod problem;
 pub mod selector;
 pub mod settings;

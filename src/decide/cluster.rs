@@ -1,0 +1,81 @@
+//! A snapshot: what is known of the cluster at one moment, immutable and cheap to share.
+//!
+//! The maps are persistent: the index makes the next snapshot from the last by changing one entry, and whoever
+//! still reads the last is not disturbed. All are ordered, so that everything derived from them is, too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+
+use super::names::{NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName, ResourceName};
+use super::network::Network;
+use super::node::{Node, SriovState};
+use super::pod::{Namespace, Pod};
+use super::pool::Pool;
+
+/// An ordered map whose clone costs nothing.
+pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
+
+/// What is known of the cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSnapshot {
+    /// Counts the changes that led here; tells two snapshots apart.
+    pub generation: u64,
+    /// All nodes.
+    pub nodes: Map<NodeName, Arc<Node>>,
+    /// What the SR-IOV operator says of nodes; a node without an entry has no state.
+    pub sriov: Map<NodeName, Arc<SriovState>>,
+    /// All pools.
+    pub pools: Map<PoolName, Arc<Pool>>,
+    /// All networks. Where a NetworkAttachmentDefinition does not exist yet, the SpiderMultusConfig stands for it.
+    pub networks: Map<NetworkRef, Arc<Network>>,
+    /// All namespaces.
+    pub namespaces: Map<NamespaceName, Arc<Namespace>>,
+    /// Pods that are not bound and want something of ours.
+    pub pending: Map<PodUid, Arc<Pod>>,
+    /// Pods that are bound and have not ended, and want something of ours.
+    pub bound: Map<PodUid, Arc<Pod>>,
+    /// Of those, the ones Spiderpool's records do not show all addresses for yet.
+    pub unallocated: Map<PodUid, Arc<Pod>>,
+    /// Extended resources that bound pods take, per node.
+    pub used: Map<NodeName, Arc<BTreeMap<ResourceName, u32>>>,
+}
+
+impl ClusterSnapshot {
+    /// The networks of a profile, in the order of its rails: by number where one is set, then by the natural
+    /// order of their names, then by namespace.
+    #[must_use]
+    pub fn profile(&self, profile: &ProfileName) -> Vec<Arc<Network>> {
+        let mut networks: Vec<Arc<Network>> = self
+            .networks
+            .values()
+            .filter(|network| network.profiles.contains(profile))
+            .cloned()
+            .collect();
+        networks.sort_by(|a, b| {
+            let rail = |network: &Network| {
+                network
+                    .reading
+                    .as_ref()
+                    .ok()
+                    .and_then(|attachment| attachment.rail)
+                    .unwrap_or(u32::MAX)
+            };
+            rail(a)
+                .cmp(&rail(b))
+                .then_with(|| super::names::natural_order(a.at.name.as_str(), b.at.name.as_str()))
+                .then_with(|| a.at.namespace.cmp(&b.at.namespace))
+        });
+        networks
+    }
+
+    /// Every profile that some network belongs to, in order.
+    #[must_use]
+    pub fn profiles(&self) -> std::collections::BTreeSet<ProfileName> {
+        self.networks
+            .values()
+            .flat_map(|network| network.profiles.iter().cloned())
+            .collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! What of a node matters to the decisions: its VFs, and whether what they stand on is fit for use.
+
+use std::collections::BTreeMap;
+
+use super::names::{NodeName, PfName, ResourceName};
+use super::problem::Problems;
+use super::selector::Labels;
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Its labels, which pools and tiers go by.
+    pub labels: Labels,
+    /// Extended resources it offers (`status.allocatable`).
+    pub allocatable: BTreeMap<ResourceName, u32>,
+    /// The SR-IOV operator was asked to drain or reboot it (node annotation); seen before the cordon.
+    pub drain_requested: bool,
+}
+
+/// What the SR-IOV operator says of a node (its SriovNetworkNodeState), or why that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SriovState {
+    /// The state's facts.
+    pub reading: Result<SriovFacts, Problems>,
+}
+
+/// The facts of a readable SriovNetworkNodeState.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SriovFacts {
+    /// Whether the wanted configuration is in force.
+    pub sync: Sync,
+    /// The desired and current drain phase, where one of them is not idle.
+    pub drain: Option<String>,
+    /// Whether the RDMA subsystem gives each network namespace its own devices.
+    pub rdma: RdmaMode,
+    /// Every group of VFs that serves one resource from one PF.
+    pub groups: Vec<VfGroup>,
+}
+
+/// `status.syncStatus`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// The configuration is in force.
+    Succeeded,
+    /// Anything else, as the operator words it.
+    Other(String),
+}
+
+/// `status.system.rdmaMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RdmaMode {
+    /// A device belongs to one network namespace.
+    Exclusive,
+    /// All namespaces see all devices.
+    Shared,
+    /// The state does not say.
+    Unknown,
+}
+
+/// The VFs of one PF that are handed out as one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VfGroup {
+    /// The resource without its prefix, as the operator's policies name it.
+    pub resource: String,
+    /// The PF.
+    pub pf: PfName,
+    /// How many VFs of it serve the resource.
+    pub vfs: u32,
+    /// What keeps them from being used; none for a sound PF.
+    pub faults: Vec<PfFault>,
+}
+
+/// What keeps the VFs of a PF from being used. Each applies only where a network needs what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PfFault {
+    /// The link is administratively down.
+    Down,
+    /// The link type is not InfiniBand.
+    NotInfiniband,
+    /// A VF has a GUID of all zeros or all ones, with which ib-sriov-cni refuses to attach it. The kubelet picks
+    /// any VF of the resource, so one is enough.
+    GuidUnset,
+    /// The number of VFs in force is not the number asked for.
+    VfsDiffer,
+}

@@ -1,0 +1,48 @@
+//! A SpiderIPPool as the decisions see it: who may use it, and how many addresses are left.
+
+use std::collections::BTreeMap;
+
+use super::address::Family;
+use super::names::{NamespaceName, NetworkRef, NodeName, PodUid, PoolName};
+use super::pod::Affinity;
+use super::problem::Problems;
+use super::selector::Selector;
+
+/// The most addresses Spiderpool hands out from one pool (`SPIDERPOOL_IPPOOL_MAX_ALLOCATED_IPS`, its default).
+pub const MAX_ALLOCATED: u64 = 5_000;
+
+/// A pool. One that cannot be read stays known: it gives no address, and says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// Its facts, or what is wrong with it.
+    pub reading: Result<PoolFacts, Problems>,
+}
+
+/// The facts of a readable pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolFacts {
+    /// The family of its addresses.
+    pub family: Family,
+    /// `spec.disable`: nothing new is handed out.
+    pub disabled: bool,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// `spec.default`: used where nothing names a pool.
+    pub default: bool,
+    /// The nodes it is tied to.
+    pub nodes: Affinity<NodeName>,
+    /// The namespaces it is tied to.
+    pub namespaces: Affinity<NamespaceName>,
+    /// The pods it is tied to.
+    pub pods: Option<Selector>,
+    /// The networks it is tied to; none means any.
+    pub networks: Vec<NetworkRef>,
+    /// Addresses that can still be handed out: listed, not excluded, not reserved, not allocated, within the cap.
+    pub free: u64,
+    /// Addresses it has in all: listed, not excluded, not reserved.
+    pub size: u64,
+    /// How many addresses each pod holds.
+    pub holders: BTreeMap<PodUid, u32>,
+}
