@@ -11,4 +11,5 @@
 //! - [`simulate`]: the same decisions on YAML files, without a cluster;
 //! - [`run`]: wiring of the subcommands.
 
+pub mod cluster;
 pub mod decide;

@@ -110,3 +110,13 @@ impl fmt::Display for Problems {
         Ok(())
     }
 }
+
+/// A text as the user wrote it, in quotes and cut where it is longer than a line of a terminal takes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or(text)),
+        None => format!("{text:?}"),
+    }
+}
