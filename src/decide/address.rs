@@ -237,7 +237,7 @@ mod tests {
             };
             let ours = AddressSet::of(&ranges(&plus)).minus(&AddressSet::of(&ranges(&minus)));
             let listed: BTreeSet<u8> = list(&plus).difference(&list(&minus)).copied().collect();
-            prop_assert_eq!(ours.len(), listed.len() as u64);
+            prop_assert_eq!(ours.len(), u64::try_from(listed.len()).unwrap());
             for last in 0..=u8::MAX {
                 prop_assert_eq!(ours.contains(IpAddr::from([10, 0, 0, last])), listed.contains(&last));
             }

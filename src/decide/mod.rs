@@ -7,12 +7,19 @@
 
 pub mod address;
 pub mod annotation;
+pub mod claim;
 pub mod cluster;
 pub mod names;
 pub mod network;
 pub mod node;
+pub mod placement;
 pub mod pod;
 pub mod pool;
 pub mod problem;
+pub mod reason;
 pub mod selector;
 pub mod settings;
+pub mod supply;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod wildcard;

@@ -1,0 +1,361 @@
+//! A claim: what one pod needs of a node and of the pools, worked out once for all candidate nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::address::Family;
+use super::cluster::ClusterSnapshot;
+use super::names::{InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
+use super::network::{Attachment, Ipam, Plugin, Selection};
+use super::node::{Node, PfFault};
+use super::pod::{Pod, PoolChoice, PoolRequest};
+use super::pool::{Pool, PoolFacts};
+use super::reason::{ChoiceFault, Refusal};
+use super::settings::Settings;
+use super::wildcard;
+
+/// What one pod needs.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Whose it is.
+    pub pod: PodRef,
+    /// VFs per resource, with what its networks ask of the PFs behind them.
+    pub vfs: BTreeMap<ResourceName, VfNeed>,
+    /// A network that needs a node in exclusive RDMA mode, where there is one.
+    pub exclusive: Option<NetworkRef>,
+    /// Addresses, one for each interface and family.
+    pub demands: Vec<Demand>,
+}
+
+/// VFs of one resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VfNeed {
+    /// How many.
+    pub count: u32,
+    /// They must stand on an InfiniBand PF.
+    pub infiniband: bool,
+    /// They must have a GUID of their own, because nobody gives them one.
+    pub own_guid: bool,
+}
+
+impl VfNeed {
+    /// Whether a fault of a PF keeps its VFs from serving this need.
+    #[must_use]
+    pub fn hindered_by(&self, fault: PfFault) -> bool {
+        match fault {
+            PfFault::Down | PfFault::VfsDiffer => true,
+            PfFault::NotInfiniband => self.infiniband,
+            PfFault::GuidUnset => self.own_guid,
+        }
+    }
+}
+
+/// One address for one interface.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// The interface inside the pod.
+    pub interface: InterfaceName,
+    /// The family of the address.
+    pub family: Family,
+    /// Every pool this pod may take it from on some node, in order of name; never empty.
+    pub candidates: Vec<Arc<Pool>>,
+}
+
+impl Demand {
+    /// The pools this address can come from on `node`, in order of name. Spiderpool tries them in no order that
+    /// can be relied on.
+    #[must_use]
+    pub fn on(&self, node: &Node) -> Vec<PoolName> {
+        self.candidates
+            .iter()
+            .filter(|pool| {
+                pool.reading
+                    .as_ref()
+                    .is_ok_and(|facts| facts.nodes.admits(&node.name, &node.labels))
+            })
+            .map(|pool| pool.name.clone())
+            .collect()
+    }
+
+    /// Whether the answer of [`Demand::on`] depends on the node.
+    #[must_use]
+    pub fn differs_by_node(&self) -> bool {
+        self.candidates
+            .iter()
+            .any(|pool| pool.reading.as_ref().is_ok_and(|facts| !facts.nodes.is_open()))
+    }
+}
+
+/// What `pod` needs; or why no node can have it.
+///
+/// # Errors
+/// A refusal that holds for every node: an annotation, a network or a choice of pools that cannot work.
+pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Result<Claim, Refusal> {
+    let mut claim = Claim {
+        pod: pod.at.clone(),
+        vfs: pod
+            .requests
+            .iter()
+            .map(|(name, count)| {
+                (
+                    name.clone(),
+                    VfNeed {
+                        count: *count,
+                        ..VfNeed::default()
+                    },
+                )
+            })
+            .collect(),
+        exclusive: None,
+        demands: Vec::new(),
+    };
+    let mut networked = BTreeSet::new();
+    for (interface, selection) in interfaces(pod)? {
+        let attachment = attachment(selection, snapshot)?;
+        if let Some(resource) = &attachment.resource {
+            networked.insert(resource.clone());
+            if let (Some(need), Plugin::IbSriov { ib_kubernetes, .. }) =
+                (claim.vfs.get_mut(resource), attachment.plugin)
+            {
+                need.infiniband = true;
+                need.own_guid |= !ib_kubernetes && !selection.own_guid;
+            }
+        }
+        if attachment.plugin.rdma_isolation() && claim.exclusive.is_none() {
+            claim.exclusive = Some(selection.network.clone());
+        }
+        claim.demands.extend(demands(
+            pod,
+            &interface,
+            &selection.network,
+            attachment,
+            snapshot,
+            settings,
+        )?);
+    }
+    // Other extended resources of the pod (GPUs) are the scheduler's own business: it has counted them before
+    // it asks. A pod that asks for VFs without naming a network gives nothing to tell them apart by.
+    if !networked.is_empty() {
+        claim.vfs.retain(|resource, _| networked.contains(resource));
+    }
+    Ok(claim)
+}
+
+/// The interfaces Multus will make, with their names: `eth0` for a default network, then by position.
+fn interfaces(pod: &Pod) -> Result<Vec<(InterfaceName, &Selection)>, Refusal> {
+    let networks = pod
+        .networks
+        .as_ref()
+        .map_err(|problems| Refusal::PodUnreadable(problems.clone()))?;
+    if pod.host_network {
+        return Ok(Vec::new());
+    }
+    let default = pod
+        .default_network
+        .iter()
+        .map(|selection| (InterfaceName::from("eth0"), selection));
+    let additional = networks.iter().zip(1_u32..).map(|(selection, position)| {
+        let name = selection
+            .interface
+            .clone()
+            .unwrap_or_else(|| format!("net{position}").into());
+        (name, selection)
+    });
+    Ok(default.chain(additional).collect())
+}
+
+fn attachment<'a>(selection: &Selection, snapshot: &'a ClusterSnapshot) -> Result<&'a Attachment, Refusal> {
+    let network = snapshot
+        .networks
+        .get(&selection.network)
+        .ok_or_else(|| Refusal::NetworkMissing(selection.network.clone()))?;
+    network
+        .reading
+        .as_ref()
+        .map_err(|problems| Refusal::NetworkUnreadable(selection.network.clone(), problems.clone()))
+}
+
+/// The addresses Spiderpool will be asked for on one interface. The first rule that names pools counts alone,
+/// even when its pools are full (Spiderpool, `pkg/ipam/pool_selections.go`).
+fn demands(
+    pod: &Pod,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    attachment: &Attachment,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let Ipam::Spiderpool { v4, v6 } = &attachment.ipam else {
+        return Ok(Vec::new());
+    };
+    let request = pod
+        .pools
+        .as_ref()
+        .map_err(|problems| Refusal::PodUnreadable(problems.clone()))?;
+    let namespace = snapshot.namespaces.get(&pod.at.namespace);
+    let choice = match request {
+        // Pools are made for the pod when it starts; what the subnet has left is not known here.
+        PoolRequest::Subnet => return Ok(Vec::new()),
+        PoolRequest::PerInterface(list) => listed(list, interface)?,
+        PoolRequest::All(choice) => choice.clone(),
+        PoolRequest::None => {
+            let default = match namespace.map(|namespace| &namespace.default_pools) {
+                Some(Err(problems)) => return Err(Refusal::PodUnreadable(problems.clone())),
+                Some(Ok(choice)) => choice.clone(),
+                None => PoolChoice::default(),
+            };
+            if default != PoolChoice::default() {
+                default
+            } else if !v4.is_empty() || !v6.is_empty() {
+                PoolChoice {
+                    v4: v4.clone(),
+                    v6: v6.clone(),
+                }
+            } else {
+                cluster_default(snapshot)
+            }
+        }
+    };
+    let mut demands = Vec::new();
+    for (family, names, enabled) in [
+        (Family::V4, &choice.v4, settings.ipv4),
+        (Family::V6, &choice.v6, settings.ipv6),
+    ] {
+        let named = if enabled {
+            resolve(names, family, interface, snapshot)?
+        } else {
+            Vec::new()
+        };
+        if named.is_empty() {
+            continue;
+        }
+        let candidates = usable(&named, family, pod, interface, network, snapshot)?;
+        demands.push(Demand {
+            interface: interface.clone(),
+            family,
+            candidates,
+        });
+    }
+    if demands.is_empty() {
+        return Err(Refusal::PoolChoice(interface.clone(), ChoiceFault::Nothing));
+    }
+    Ok(demands)
+}
+
+/// The element of `ipam.spidernet.io/ippools` for an interface: by its name, or by position where none is named.
+fn listed(list: &[super::pod::InterfacePools], interface: &InterfaceName) -> Result<PoolChoice, Refusal> {
+    let by_position = list.iter().zip(0_u32..).find(|(_, position)| {
+        if *position == 0 {
+            interface.as_str() == "eth0"
+        } else {
+            interface.as_str() == format!("net{position}")
+        }
+    });
+    let found = if list.iter().any(|item| item.interface.is_some()) {
+        list.iter()
+            .find(|item| item.interface.as_ref() == Some(interface))
+    } else {
+        by_position.map(|(item, _)| item)
+    };
+    found
+        .map(|item| item.choice.clone())
+        .ok_or_else(|| Refusal::PoolChoice(interface.clone(), ChoiceFault::NotListed))
+}
+
+/// Every pool marked `spec.default`, per family.
+fn cluster_default(snapshot: &ClusterSnapshot) -> PoolChoice {
+    let of = |family| {
+        snapshot
+            .pools
+            .values()
+            .filter(|pool| {
+                pool.reading
+                    .as_ref()
+                    .is_ok_and(|facts| facts.default && facts.family == family)
+            })
+            .map(|pool| pool.name.as_str().to_owned())
+            .collect()
+    };
+    PoolChoice {
+        v4: of(Family::V4),
+        v6: of(Family::V6),
+    }
+}
+
+/// The pools behind names and wildcards. A wildcard may match nothing; a name must exist; none may come twice.
+fn resolve(
+    names: &[String],
+    family: Family,
+    interface: &InterfaceName,
+    snapshot: &ClusterSnapshot,
+) -> Result<Vec<Arc<Pool>>, Refusal> {
+    let fault = |fault| Refusal::PoolChoice(interface.clone(), fault);
+    let mut found: BTreeMap<PoolName, Arc<Pool>> = BTreeMap::new();
+    let mut add = |pool: &Arc<Pool>| match found.insert(pool.name.clone(), Arc::clone(pool)) {
+        Some(twice) => Err(fault(ChoiceFault::Twice(twice.name.clone()))),
+        None => Ok(()),
+    };
+    for name in names {
+        if wildcard::is_wildcard(name) {
+            for pool in snapshot.pools.values() {
+                let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
+                let matches = wildcard::matches(name, pool.name.as_str())
+                    .map_err(|_| fault(ChoiceFault::BadWildcard(name.clone())))?;
+                if same_family && matches {
+                    add(pool)?;
+                }
+            }
+        } else {
+            let pool = snapshot
+                .pools
+                .get(name.as_str())
+                .ok_or_else(|| fault(ChoiceFault::Missing(name.as_str().into())))?;
+            add(pool)?;
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Of the pools named, those that this pod may use on some node.
+fn usable(
+    named: &[Arc<Pool>],
+    family: Family,
+    pod: &Pod,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    snapshot: &ClusterSnapshot,
+) -> Result<Vec<Arc<Pool>>, Refusal> {
+    let empty = super::selector::Labels::new();
+    let namespace_labels = snapshot
+        .namespaces
+        .get(&pod.at.namespace)
+        .map_or(&empty, |namespace| &namespace.labels);
+    let admits = |facts: &PoolFacts| {
+        !facts.terminating
+            && !facts.disabled
+            && facts.family == family
+            && facts.namespaces.admits(&pod.at.namespace, namespace_labels)
+            && facts
+                .pods
+                .as_ref()
+                .is_none_or(|selector| selector.matches(&pod.labels))
+            && (facts.networks.is_empty() || facts.networks.iter().any(|tied| tied == network))
+    };
+    let candidates: Vec<Arc<Pool>> = named
+        .iter()
+        .filter(|pool| pool.reading.as_ref().is_ok_and(admits))
+        .cloned()
+        .collect();
+    if !candidates.is_empty() {
+        return Ok(candidates);
+    }
+    for pool in named {
+        if let Err(problems) = &pool.reading {
+            return Err(Refusal::PoolUnreadable(pool.name.clone(), problems.clone()));
+        }
+    }
+    Err(Refusal::PoolNotForPod(
+        interface.clone(),
+        named.iter().map(|pool| pool.name.clone()).collect(),
+    ))
+}

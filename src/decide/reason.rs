@@ -1,0 +1,378 @@
+//! Why a node, or every node, is refused.
+//!
+//! A [`Refusal`] carries the facts; its [`Reason`] is the closed set of causes. What the scheduler shows is the
+//! reason's constant text: a text with a name, a number or a time in it would make kube-scheduler retry the pod
+//! without end. The long text, with names, numbers and remedy, goes to the log, to `explain` and to `simulate`.
+
+use core::fmt;
+
+use super::names::{InterfaceName, NetworkRef, NodeName, PoolName, ResourceName};
+use super::problem::Problems;
+
+/// The cause of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
+pub enum Reason {
+    /// The pod's own annotations cannot be read.
+    PodUnreadable,
+    /// A network the pod names does not exist.
+    NetworkMissing,
+    /// A network the pod names cannot be read.
+    NetworkUnreadable,
+    /// The pools named for an interface cannot give it an address, whatever is free.
+    PoolChoice,
+    /// No pool named for an interface may be used by this pod.
+    PoolNotForPod,
+    /// A pool named for an interface cannot be read.
+    PoolUnreadable,
+    /// Two interfaces of the pod would get the same address.
+    SameAddress,
+    /// The node is not known.
+    NodeUnknown,
+    /// The SR-IOV operator does not vouch for the node.
+    NodeStateMissing,
+    /// The node's SR-IOV state cannot be read.
+    NodeStateUnreadable,
+    /// The SR-IOV operator drains or reboots the node.
+    Draining,
+    /// The SR-IOV configuration of the node is not in force.
+    NotInSync,
+    /// The node's RDMA subsystem is not in exclusive mode.
+    NotExclusive,
+    /// The node offers shared RDMA devices although it is in exclusive mode.
+    SharedPlugin,
+    /// A PF is down.
+    PfDown,
+    /// A PF is not InfiniBand.
+    NotInfiniband,
+    /// A VF has no GUID.
+    GuidUnset,
+    /// A PF has another number of VFs than asked for.
+    VfsDiffer,
+    /// Too few VFs are free.
+    TooFewVfs,
+    /// No pool named for an interface may be used on this node.
+    PoolNotForNode,
+    /// The pools have no address left.
+    PoolEmpty,
+}
+
+impl Reason {
+    /// What kube-scheduler shows in the pod's events and condition: constant, without names and numbers.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::PodUnreadable => "RDMA: the pod's network or pool annotations cannot be read",
+            Self::NetworkMissing => "RDMA: a network of the pod does not exist",
+            Self::NetworkUnreadable => "RDMA: a network of the pod cannot be read",
+            Self::PoolChoice => "RDMA: the IP pools named for the pod cannot work",
+            Self::PoolNotForPod => "RDMA: no IP pool of a rail may be used by this pod",
+            Self::PoolUnreadable => "RDMA: an IP pool of the pod cannot be read",
+            Self::SameAddress => "RDMA: two rails share one IP pool and would get the same address",
+            Self::NodeUnknown => "RDMA: node not known yet",
+            Self::NodeStateMissing => "RDMA: no SriovNetworkNodeState for the node",
+            Self::NodeStateUnreadable => "RDMA: the node's SriovNetworkNodeState cannot be read",
+            Self::Draining => "RDMA: node is being drained by the SR-IOV operator",
+            Self::NotInSync => "RDMA: node's SR-IOV configuration is not in force",
+            Self::NotExclusive => "RDMA: node is not in exclusive RDMA mode",
+            Self::SharedPlugin => "RDMA: node offers shared RDMA devices in exclusive mode",
+            Self::PfDown => "RDMA: a PF of the node is down",
+            Self::NotInfiniband => "RDMA: a PF of the node is not InfiniBand",
+            Self::GuidUnset => "RDMA: a VF of the node has no GUID",
+            Self::VfsDiffer => "RDMA: a PF of the node lacks the VFs asked for",
+            Self::TooFewVfs => "RDMA: too few free VFs on a rail",
+            Self::PoolNotForNode => "RDMA: no IP pool of a rail may be used on this node",
+            Self::PoolEmpty => "RDMA: no free address in an IP pool of a rail",
+        }
+    }
+
+    /// A word for metric labels and log fields.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::PodUnreadable => "pod_unreadable",
+            Self::NetworkMissing => "network_missing",
+            Self::NetworkUnreadable => "network_unreadable",
+            Self::PoolChoice => "pool_choice",
+            Self::PoolNotForPod => "pool_not_for_pod",
+            Self::PoolUnreadable => "pool_unreadable",
+            Self::SameAddress => "same_address",
+            Self::NodeUnknown => "node_unknown",
+            Self::NodeStateMissing => "node_state_missing",
+            Self::NodeStateUnreadable => "node_state_unreadable",
+            Self::Draining => "draining",
+            Self::NotInSync => "not_in_sync",
+            Self::NotExclusive => "not_exclusive",
+            Self::SharedPlugin => "shared_plugin",
+            Self::PfDown => "pf_down",
+            Self::NotInfiniband => "not_infiniband",
+            Self::GuidUnset => "guid_unset",
+            Self::VfsDiffer => "vfs_differ",
+            Self::TooFewVfs => "too_few_vfs",
+            Self::PoolNotForNode => "pool_not_for_node",
+            Self::PoolEmpty => "pool_empty",
+        }
+    }
+
+    /// What the person who runs the cluster can do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::PodUnreadable => "correct the annotation in the pod's template and create the pod again",
+            Self::NetworkMissing => "create the network, or correct its name in the pod's template",
+            Self::NetworkUnreadable => "correct the NetworkAttachmentDefinition or SpiderMultusConfig",
+            Self::PoolChoice => "name existing pools, once each, for every Spiderpool interface of the pod",
+            Self::PoolNotForPod => {
+                "enable the pool, or open its namespaceName, namespaceAffinity, podAffinity or multusName to this pod"
+            }
+            Self::PoolUnreadable => "correct the SpiderIPPool",
+            Self::SameAddress => "give each rail a pool of its own",
+            Self::NodeUnknown => {
+                "wait; if it stays, look whether the extender's watch of nodes is healthy (/readyz)"
+            }
+            Self::NodeStateMissing => {
+                "let the SR-IOV operator's config daemon run on the node, or set nodeState: trust in the configuration"
+            }
+            Self::NodeStateUnreadable => "correct the SriovNetworkNodeState, or update Pointsman",
+            Self::Draining => "wait until the SR-IOV operator has finished with the node",
+            Self::NotInSync => "look at status.lastSyncError of the node's SriovNetworkNodeState",
+            Self::NotExclusive => {
+                "set rdmaMode: exclusive in the node's SriovNetworkPoolConfig and reboot, or drop rdmaIsolation from the network"
+            }
+            Self::SharedPlugin => "take the node out of the shared RDMA device plugin's selector",
+            Self::PfDown => "repair the PF's link",
+            Self::NotInfiniband => "set linkType: ib in the SriovNetworkNodePolicy",
+            Self::GuidUnset => "set GUIDs for the node's VFs (SR-IOV operator), or use ib-kubernetes",
+            Self::VfsDiffer => "wait for the SR-IOV operator, or look at the node's SriovNetworkNodeState",
+            Self::TooFewVfs => "wait for pods to end, or raise numVfs in the SriovNetworkNodePolicy",
+            Self::PoolNotForNode => {
+                "add a pool for this node, or open nodeName or nodeAffinity of one of the rail's pools"
+            }
+            Self::PoolEmpty => "add addresses to the pool (spec.ips), or wait for pods to release theirs",
+        }
+    }
+}
+
+/// A refusal with its facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// See [`Reason::PodUnreadable`].
+    PodUnreadable(Problems),
+    /// See [`Reason::NetworkMissing`].
+    NetworkMissing(NetworkRef),
+    /// See [`Reason::NetworkUnreadable`].
+    NetworkUnreadable(NetworkRef, Problems),
+    /// See [`Reason::PoolChoice`]; says what is wrong with the choice.
+    PoolChoice(InterfaceName, ChoiceFault),
+    /// See [`Reason::PoolNotForPod`]; the pools that were named.
+    PoolNotForPod(InterfaceName, Vec<PoolName>),
+    /// See [`Reason::PoolUnreadable`].
+    PoolUnreadable(PoolName, Problems),
+    /// See [`Reason::SameAddress`].
+    SameAddress(InterfaceName, InterfaceName, PoolName),
+    /// See [`Reason::NodeUnknown`].
+    NodeUnknown(NodeName),
+    /// See [`Reason::NodeStateMissing`].
+    NodeStateMissing,
+    /// See [`Reason::NodeStateUnreadable`].
+    NodeStateUnreadable(Problems),
+    /// See [`Reason::Draining`]; the phase as the operator words it.
+    Draining(String),
+    /// See [`Reason::NotInSync`]; the status as the operator words it.
+    NotInSync(String),
+    /// See [`Reason::NotExclusive`]; the network that asks for it.
+    NotExclusive(NetworkRef),
+    /// See [`Reason::SharedPlugin`]; the resource that is offered.
+    SharedPlugin(ResourceName),
+    /// VFs of the resource stand on PFs that are not fit for use; without that fault there would be enough.
+    Unfit(super::node::PfFault, Shortage),
+    /// See [`Reason::TooFewVfs`].
+    TooFewVfs(Shortage),
+    /// See [`Reason::PoolNotForNode`]; the pools that would do elsewhere.
+    PoolNotForNode(InterfaceName, Vec<PoolName>),
+    /// See [`Reason::PoolEmpty`].
+    PoolEmpty(EmptyPools),
+}
+
+/// What is wrong with the pools named for an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChoiceFault {
+    /// A pool that is named does not exist.
+    Missing(PoolName),
+    /// A pool is named twice.
+    Twice(PoolName),
+    /// `ippools` lists other interfaces, but not this one.
+    NotListed,
+    /// A wildcard is malformed.
+    BadWildcard(String),
+    /// Nothing names a pool, or the wildcards that do match none.
+    Nothing,
+}
+
+/// How many VFs of a resource there are, and are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The resource.
+    pub resource: ResourceName,
+    /// VFs the pod wants.
+    pub wanted: u32,
+    /// VFs the node offers.
+    pub allocatable: u32,
+    /// VFs that pods on the node take or were promised.
+    pub taken: u32,
+    /// VFs behind PFs that are not fit for use.
+    pub unfit: u32,
+}
+
+/// Pools that can promise no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmptyPools {
+    /// The interface that needs an address.
+    pub interface: InterfaceName,
+    /// The pools it could come from.
+    pub pools: Vec<PoolName>,
+    /// Addresses free in them by the IPAM's records.
+    pub free: u64,
+    /// Addresses of them promised to pods that have not fetched them yet.
+    pub promised: u64,
+}
+
+impl Refusal {
+    /// Its cause.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        use super::node::PfFault;
+        match self {
+            Self::PodUnreadable(_) => Reason::PodUnreadable,
+            Self::NetworkMissing(_) => Reason::NetworkMissing,
+            Self::NetworkUnreadable(..) => Reason::NetworkUnreadable,
+            Self::PoolChoice(..) => Reason::PoolChoice,
+            Self::PoolNotForPod(..) => Reason::PoolNotForPod,
+            Self::PoolUnreadable(..) => Reason::PoolUnreadable,
+            Self::SameAddress(..) => Reason::SameAddress,
+            Self::NodeUnknown(_) => Reason::NodeUnknown,
+            Self::NodeStateMissing => Reason::NodeStateMissing,
+            Self::NodeStateUnreadable(_) => Reason::NodeStateUnreadable,
+            Self::Draining(_) => Reason::Draining,
+            Self::NotInSync(_) => Reason::NotInSync,
+            Self::NotExclusive(_) => Reason::NotExclusive,
+            Self::SharedPlugin(_) => Reason::SharedPlugin,
+            Self::Unfit(PfFault::Down, _) => Reason::PfDown,
+            Self::Unfit(PfFault::NotInfiniband, _) => Reason::NotInfiniband,
+            Self::Unfit(PfFault::GuidUnset, _) => Reason::GuidUnset,
+            Self::Unfit(PfFault::VfsDiffer, _) => Reason::VfsDiffer,
+            Self::TooFewVfs(_) => Reason::TooFewVfs,
+            Self::PoolNotForNode(..) => Reason::PoolNotForNode,
+            Self::PoolEmpty(_) => Reason::PoolEmpty,
+        }
+    }
+}
+
+/// The long text: what was found, with names and numbers; the remedy is the reason's.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PodUnreadable(problems) | Self::NodeStateUnreadable(problems) => write!(f, "{problems}"),
+            Self::NetworkMissing(network) => write!(f, "network {network} does not exist"),
+            Self::NetworkUnreadable(network, problems) => write!(f, "network {network}: {problems}"),
+            Self::PoolChoice(interface, fault) => write!(f, "interface {interface}: {fault}"),
+            Self::PoolNotForPod(interface, pools) => {
+                write!(
+                    f,
+                    "interface {interface}: none of its pools ({}) may be used by this pod",
+                    list(pools)
+                )
+            }
+            Self::PoolUnreadable(pool, problems) => write!(f, "pool {pool}: {problems}"),
+            Self::SameAddress(one, other, pool) => {
+                write!(
+                    f,
+                    "interfaces {one} and {other} both get their address from pool {pool}: Spiderpool gives both the same one"
+                )
+            }
+            Self::NodeUnknown(node) => write!(f, "node {node} is not known yet"),
+            Self::NodeStateMissing => {
+                f.write_str("the node has no SriovNetworkNodeState, although other nodes have")
+            }
+            Self::Draining(phase) => write!(f, "the SR-IOV operator is at {phase} with the node"),
+            Self::NotInSync(status) => {
+                write!(f, "syncStatus of the node's SriovNetworkNodeState is {status}")
+            }
+            Self::NotExclusive(network) => write!(
+                f,
+                "network {network} isolates RDMA devices, which needs exclusive mode"
+            ),
+            Self::SharedPlugin(resource) => {
+                write!(
+                    f,
+                    "the node is in exclusive mode and still offers {resource}: the shared plugin cannot serve it there"
+                )
+            }
+            Self::Unfit(_, shortage) | Self::TooFewVfs(shortage) => write!(f, "{shortage}"),
+            Self::PoolNotForNode(interface, pools) => {
+                write!(
+                    f,
+                    "interface {interface}: none of its pools ({}) may be used on this node",
+                    list(pools)
+                )
+            }
+            Self::PoolEmpty(empty) => write!(
+                f,
+                "interface {}: pool {} has {} free and {} of them promised to pods that are starting",
+                empty.interface,
+                list(&empty.pools),
+                empty.free,
+                empty.promised
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ChoiceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(pool) => write!(f, "pool {pool} does not exist"),
+            Self::Twice(pool) => write!(f, "pool {pool} is named twice"),
+            Self::NotListed => {
+                f.write_str("annotation ipam.spidernet.io/ippools lists other interfaces, but not this one")
+            }
+            Self::BadWildcard(pattern) => write!(f, "wildcard {pattern:?} is malformed"),
+            Self::Nothing => f.write_str("nothing names a pool that exists"),
+        }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} wanted: {} on the node, {} taken, {} behind PFs that are not fit for use",
+            self.wanted, self.resource, self.allocatable, self.taken, self.unfit
+        )
+    }
+}
+
+fn list(pools: &[PoolName]) -> String {
+    pools.iter().map(PoolName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use strum::IntoEnumIterator as _;
+
+    #[test]
+    fn texts_are_short_distinct_and_without_numbers() {
+        let texts: BTreeSet<_> = Reason::iter().map(Reason::text).collect();
+        let slugs: BTreeSet<_> = Reason::iter().map(Reason::slug).collect();
+        assert_eq!(texts.len(), Reason::iter().count());
+        assert_eq!(slugs.len(), Reason::iter().count());
+        for text in texts {
+            assert!(
+                text.len() <= 80,
+                "{text}: several of them must fit an event of 1,024 characters"
+            );
+            assert!(!text.contains(|c: char| c.is_ascii_digit()), "{text}");
+        }
+    }
+}

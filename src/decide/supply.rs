@@ -1,0 +1,203 @@
+//! What the pools can still promise, when every pod that has been promised an address may fetch it from
+//! whichever of its pools Spiderpool happens to try first.
+
+use std::collections::BTreeMap;
+
+use super::cluster::ClusterSnapshot;
+use super::names::PoolName;
+
+/// The pools one promised address can come from, in order of name.
+pub type PoolSet = Vec<PoolName>;
+
+/// Addresses promised and not yet fetched: for each distinct set of pools, how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    sets: BTreeMap<PoolSet, u64>,
+    touching: BTreeMap<PoolName, Vec<PoolSet>>,
+}
+
+/// A set of pools that cannot keep one more promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Which of the wanted sets.
+    pub wanted: usize,
+    /// Addresses free in it by the IPAM's records.
+    pub free: u64,
+    /// How many of those others may take.
+    pub promised: u64,
+}
+
+impl Promised {
+    /// Adds one address out of `set`.
+    pub fn add(&mut self, set: &PoolSet) {
+        let count = self.sets.entry(set.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            for pool in set {
+                self.touching.entry(pool.clone()).or_default().push(set.clone());
+            }
+        }
+    }
+
+    /// Whether one address out of each of `wanted` can be promised, too, whatever order Spiderpool tries pools in:
+    /// every promise, old or new, that shares a pool with the wanted ones must still be kept when all others take
+    /// as much of its pools as they can.
+    ///
+    /// This never says yes wrongly. It says no wrongly only where sets overlap in part and the worst order is not
+    /// the one that happens.
+    ///
+    /// # Errors
+    /// The first of the wanted sets that cannot be promised.
+    pub fn with(&self, wanted: &[PoolSet], snapshot: &ClusterSnapshot) -> Result<(), Exhausted> {
+        let mut all = self.clone();
+        for set in wanted {
+            all.add(set);
+        }
+        for (index, set) in wanted.iter().enumerate() {
+            for affected in all.overlapping(set) {
+                let free = free_in(affected.iter(), snapshot);
+                let promised = all.worst_case(affected, snapshot);
+                if promised > free {
+                    return Err(Exhausted {
+                        wanted: index,
+                        free,
+                        promised: promised - 1,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The distinct sets that share a pool with `set`, itself included.
+    fn overlapping<'a>(&'a self, set: &PoolSet) -> std::collections::BTreeSet<&'a PoolSet> {
+        set.iter()
+            .filter_map(|pool| self.touching.get(pool))
+            .flatten()
+            .collect()
+    }
+
+    /// How many addresses of `set` are taken when all promises on it are kept and the others take as many of its
+    /// pools as they can.
+    fn worst_case(&self, set: &PoolSet, snapshot: &ClusterSnapshot) -> u64 {
+        self.overlapping(set)
+            .into_iter()
+            .map(|other| {
+                let count = self.sets.get(other).copied().unwrap_or(0);
+                if other == set {
+                    count
+                } else {
+                    count.min(free_in(other.iter().filter(|pool| set.contains(pool)), snapshot))
+                }
+            })
+            .sum()
+    }
+}
+
+fn free_in<'a>(pools: impl Iterator<Item = &'a PoolName>, snapshot: &ClusterSnapshot) -> u64 {
+    pools
+        .filter_map(|pool| snapshot.pools.get(pool)?.reading.as_ref().ok())
+        .fold(0_u64, |sum, facts| sum.saturating_add(facts.free))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::pool;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn snapshot(frees: &[(&str, u64)]) -> ClusterSnapshot {
+        let mut snapshot = ClusterSnapshot::default();
+        for (name, free) in frees {
+            snapshot
+                .pools
+                .insert_mut((*name).into(), Arc::new(pool(name, *free)));
+        }
+        snapshot
+    }
+
+    fn set(names: &[&str]) -> PoolSet {
+        names.iter().map(|name| PoolName::from(*name)).collect()
+    }
+
+    #[test]
+    fn one_pool_promises_exactly_its_free_addresses() {
+        let snapshot = snapshot(&[("a", 2)]);
+        let mut promised = Promised::default();
+        assert_eq!(promised.with(&[set(&["a"])], &snapshot), Ok(()));
+        promised.add(&set(&["a"]));
+        assert_eq!(promised.with(&[set(&["a"])], &snapshot), Ok(()));
+        promised.add(&set(&["a"]));
+        let refused = promised.with(&[set(&["a"])], &snapshot).unwrap_err();
+        assert_eq!(
+            refused,
+            Exhausted {
+                wanted: 0,
+                free: 2,
+                promised: 2
+            }
+        );
+    }
+
+    #[test]
+    fn a_promise_on_two_pools_may_take_the_last_of_either() {
+        let snapshot = snapshot(&[("a", 1), ("b", 5)]);
+        let mut promised = Promised::default();
+        promised.add(&set(&["a", "b"]));
+        assert!(
+            promised.with(&[set(&["a"])], &snapshot).is_err(),
+            "it may take a's only address first"
+        );
+        assert_eq!(promised.with(&[set(&["b"])], &snapshot), Ok(()));
+    }
+
+    proptest! {
+        /// Brute force: play every order in which the promises can be fetched, each from any pool with a free
+        /// address; what was promised must never fail.
+        #[test]
+        fn whatever_is_promised_is_kept_in_every_order(
+            frees in prop::collection::vec(0_u64..3, 3),
+            wants in prop::collection::vec(1_u8..8, 1..5),
+        ) {
+            let names = ["a", "b", "c"];
+            let pairs: Vec<_> = names.iter().copied().zip(frees.iter().copied()).collect();
+            let snapshot = snapshot(&pairs);
+            let mut promised = Promised::default();
+            let mut kept: Vec<u8> = Vec::new();
+            for want in wants {
+                let wanted: PoolSet = names.iter().enumerate()
+                    .filter(|(index, _)| want >> index & 1 == 1)
+                    .map(|(_, name)| PoolName::from(*name))
+                    .collect();
+                let yes = promised.with(std::slice::from_ref(&wanted), &snapshot).is_ok();
+                let mut all = kept.clone();
+                all.push(want);
+                if yes {
+                    prop_assert!(never_fails(&all, &frees), "{all:?} on {frees:?} was promised and can fail");
+                    promised.add(&wanted);
+                    kept = all;
+                } else if all.iter().all(|other| other & want == 0 || *other == want) {
+                    // Without partly overlapping sets the rule is exact.
+                    prop_assert!(!never_fails(&all, &frees), "{all:?} on {frees:?} was refused and cannot fail");
+                }
+            }
+        }
+    }
+
+    fn never_fails(wants: &[u8], frees: &[u64]) -> bool {
+        wants.iter().enumerate().all(|(index, want)| {
+            let mut rest = wants.to_vec();
+            rest.remove(index);
+            let choices: Vec<usize> = (0..frees.len())
+                .filter(|pool| want >> pool & 1 == 1 && frees[*pool] > 0)
+                .collect();
+            !choices.is_empty()
+                && choices.into_iter().all(|pool| {
+                    let mut left = frees.to_vec();
+                    left[pool] -= 1;
+                    never_fails(&rest, &left)
+                })
+        })
+    }
+}
