@@ -1,0 +1,95 @@
+# What a developer runs, and what continuous integration runs. `make help` lists the targets.
+#
+# Two commands are enough for a newcomer: `make demo` and `make test`. Everything that is built besides this crate
+# (the control plane for the tests, cargo-deny) goes to $(CACHE), outside the repository, and is used again.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsman)
+export POINTSMAN_CACHE := $(CACHE)
+
+# Every `[[test]]` of Cargo.toml except the one that needs a control plane.
+FAST_TESTS := $(filter-out control_plane,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+DEMO := manifests/examples/demo
+
+# One sentence for each thing that a fresh machine may lack; nothing is skipped because of it.
+missing = { echo "pointsman: $(1)" >&2; exit 1; }
+rust = command -v cargo >/dev/null || $(call missing,Rust is missing: install it with rustup from https://rustup.rs.); \
+	command -v cc >/dev/null || $(call missing,a C compiler is missing: install it with 'apt-get install build-essential'.)
+component = cargo $(1) --version >/dev/null 2>&1 || $(call missing,cargo $(1) is missing: install it with 'rustup component add $(2)'.)
+go = command -v go >/dev/null || $(call missing,Go is missing: install 1.26 or later from https://go.dev/dl.)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Admit and place an example workload on an example cluster: no Kubernetes needed
+	@$(rust)
+	@cargo build --quiet
+	@cargo run --quiet -- simulate $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
+
+.PHONY: test
+test: fast control-plane ## Everything, the tests on a real control plane included
+
+.PHONY: fast
+fast: lint deny unit doc ## Everything that needs no control plane
+
+.PHONY: lint
+lint: ## Format and clippy, warnings are errors
+	@$(rust); $(call component,fmt,rustfmt); $(call component,clippy,clippy)
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## Unit, scenario and repository tests
+	@$(rust)
+	cargo test --no-fail-fast --lib --bins $(addprefix --test ,$(FAST_TESTS))
+	cargo test --no-fail-fast --doc
+
+.PHONY: doc
+doc: ## API documentation, warnings are errors
+	@$(rust)
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
+
+.PHONY: deny
+deny: $(CARGO_DENY) ## Licences, sources and duplicates of the dependencies
+	$(CARGO_DENY) --all-features check --hide-inclusion-graph bans licenses sources
+
+$(CARGO_DENY):
+	@$(rust)
+	cargo install --locked --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
+
+.PHONY: bless
+bless: ## Accept what the snapshot tests see now (read the difference before you commit it)
+	@$(rust)
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --no-fail-fast --lib --bins $(addprefix --test ,$(FAST_TESTS))
+
+.PHONY: tools
+tools: ## Build the control plane, KWOK and Spiderpool from their Go modules, into the cache
+	@$(go)
+	tests/control_plane/tools/build
+
+.PHONY: control-plane
+control-plane: tools ## The tests on a real control plane
+	@$(rust)
+	cargo test --no-fail-fast --test control_plane
+
+.PHONY: cluster
+cluster: tools ## Start a control plane with fake InfiniBand nodes to play with
+	@$(rust)
+	cargo run --quiet --example cluster
+
+.PHONY: cluster-down
+cluster-down: ## End it
+	@pid=$$(cat $(CACHE)/cluster.pid 2>/dev/null || true); \
+	if [ -n "$$pid" ] && grep -qs cluster "/proc/$$pid/cmdline"; then kill -INT "$$pid"; \
+	else echo "No cluster is running."; fi
