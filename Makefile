@@ -1,7 +1,7 @@
 # What a developer runs, and what continuous integration runs. `make help` lists the targets.
 #
 # Two commands are enough for a newcomer: `make demo` and `make test`. Everything that is built besides this crate
-# (the control plane for the tests, cargo-deny) goes to $(CACHE), outside the repository, and is used again.
+# (the control plane for the tests) goes to $(CACHE), outside the repository, and is used again.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,9 +14,6 @@ export POINTSMAN_CACHE := $(CACHE)
 # Every `[[test]]` of Cargo.toml except the one that needs a control plane.
 FAST_TESTS := $(filter-out control_plane,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
-
-CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 DEMO := manifests/examples/demo
 
@@ -41,7 +38,7 @@ demo: ## Admit and place an example workload on an example cluster: no Kubernete
 test: fast control-plane ## Everything, the tests on a real control plane included
 
 .PHONY: fast
-fast: lint deny unit doc ## Everything that needs no control plane
+fast: lint unit doc ## Everything that needs no control plane
 
 .PHONY: lint
 lint: ## Format and clippy, warnings are errors
@@ -61,12 +58,9 @@ doc: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
 .PHONY: deny
-deny: $(CARGO_DENY) ## Licences, sources and duplicates of the dependencies
-	$(CARGO_DENY) --all-features check --hide-inclusion-graph bans licenses sources
-
-$(CARGO_DENY):
+deny: ## Licences, sources and duplicates of the dependencies (a part of unit, too)
 	@$(rust)
-	cargo install --locked --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
+	cargo test --test dependencies
 
 .PHONY: bless
 bless: ## Accept what the snapshot tests see now (read the difference before you commit it)
