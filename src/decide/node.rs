@@ -62,14 +62,25 @@ pub enum RdmaMode {
 /// The VFs of one PF that are handed out as one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VfGroup {
-    /// The resource without its prefix, as the operator's policies name it.
-    pub resource: String,
+    /// The resource without its prefix, as the operator's policies name it; none where the state does not say, so
+    /// that the PF may serve any.
+    pub resource: Option<String>,
     /// The PF.
     pub pf: PfName,
     /// How many VFs of it serve the resource.
     pub vfs: u32,
     /// What keeps them from being used; none for a sound PF.
     pub faults: Vec<PfFault>,
+}
+
+impl VfGroup {
+    /// Whether its VFs are, or may be, handed out as `resource`.
+    #[must_use]
+    pub fn serves(&self, resource: &ResourceName) -> bool {
+        self.resource
+            .as_deref()
+            .is_none_or(|name| name == resource.suffix())
+    }
 }
 
 /// What keeps the VFs of a PF from being used. Each applies only where a network needs what is missing.

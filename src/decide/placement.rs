@@ -325,7 +325,7 @@ fn unfit(facts: &SriovFacts, resource: &ResourceName, need: &VfNeed) -> u32 {
     facts
         .groups
         .iter()
-        .filter(|group| group.resource == resource.suffix())
+        .filter(|group| group.serves(resource))
         .filter(|group| group.faults.iter().any(|fault| need.hindered_by(*fault)))
         .fold(0, |sum, group| sum.saturating_add(group.vfs))
 }
@@ -334,7 +334,7 @@ fn worst_fault(facts: &SriovFacts, resource: &ResourceName, need: &VfNeed) -> Op
     facts
         .groups
         .iter()
-        .filter(|group| group.resource == resource.suffix())
+        .filter(|group| group.serves(resource))
         .flat_map(|group| &group.faults)
         .copied()
         .filter(|fault| need.hindered_by(*fault))

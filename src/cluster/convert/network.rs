@@ -1,0 +1,359 @@
+//! Networks: NetworkAttachmentDefinitions, and SpiderMultusConfigs from which Spiderpool makes them.
+
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cluster::objects::Texts;
+use crate::decide::annotation;
+use crate::decide::names::{NetworkRef, ProfileName, ResourceName};
+use crate::decide::network::{Attachment, Ipam, Network, Plugin};
+use crate::decide::problem::{Problem, Problems};
+
+/// A network from its NetworkAttachmentDefinition.
+#[must_use]
+pub fn attachment(object: &DynamicObject) -> Network {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    network(
+        object,
+        "NetworkAttachmentDefinition",
+        name,
+        |label, annotations, problems| {
+            let config = object.data.get("spec").and_then(|spec| spec.get("config"));
+            let (plugin, ipam) = match config.filter(|config| !config.is_null()) {
+                // Multus then takes the configuration of this name from the node's disk, where nobody can look.
+                None | Some(Value::String(_))
+                    if config
+                        .and_then(Value::as_str)
+                        .is_none_or(|text| text.trim().is_empty()) =>
+                {
+                    (Plugin::Other, Ipam::Unlimited)
+                }
+                Some(Value::String(text)) => {
+                    let place = format!("{label}, spec.config");
+                    super::read_text::<ConfigObject>(&place, text).map_or_else(
+                        |problem| {
+                            problems.push(problem);
+                            (Plugin::Other, Ipam::Unlimited)
+                        },
+                        ConfigObject::plugin_and_ipam,
+                    )
+                }
+                _ => {
+                    problems.push(Problem::new(
+                        format!("{label}, spec.config"),
+                        "a value that is not text",
+                        "a CNI configuration as JSON text",
+                        "quote the configuration (config: |)",
+                    ));
+                    (Plugin::Other, Ipam::Unlimited)
+                }
+            };
+            (
+                annotations
+                    .get(annotation::RESOURCE_NAME)
+                    .map(|name| ResourceName::from(name.trim())),
+                plugin,
+                ipam,
+            )
+        },
+    )
+}
+
+/// The network a SpiderMultusConfig stands for, until Spiderpool has made the NetworkAttachmentDefinition.
+#[must_use]
+pub fn multus_config(object: &DynamicObject) -> Network {
+    let annotations = object.metadata.annotations.as_ref();
+    let name = annotations
+        .and_then(|annotations| annotations.get(annotation::SPIDERPOOL_CR_NAME))
+        .filter(|name| !name.is_empty())
+        .or(object.metadata.name.as_ref())
+        .cloned()
+        .unwrap_or_default();
+    network(
+        object,
+        "SpiderMultusConfig",
+        &name,
+        |label, _, problems| match super::read::<MultusSpec>(label, "spec", object.data.get("spec")) {
+            Ok(spec) => spec.attaches(),
+            Err(problem) => {
+                problems.push(problem);
+                (None, Plugin::Other, Ipam::Unlimited)
+            }
+        },
+    )
+}
+
+/// What both kinds share: the annotations.
+fn network(
+    object: &DynamicObject,
+    kind: &str,
+    name: &str,
+    attaches: impl FnOnce(&str, &Texts, &mut Problems) -> (Option<ResourceName>, Plugin, Ipam),
+) -> Network {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+    let label = format!("{kind} {namespace}/{name}");
+    let annotations = object.metadata.annotations.clone().unwrap_or_default();
+    let mut problems = Problems::none();
+    let profiles = profiles(&label, &annotations, &mut problems);
+    let rail = rail(&label, &annotations, &mut problems);
+    let (resource, plugin, ipam) = attaches(&label, &annotations, &mut problems);
+    let resource = resource.filter(|resource| !resource.as_str().is_empty());
+    Network {
+        at: NetworkRef::new(namespace, name),
+        profiles,
+        reading: problems.or(Attachment {
+            rail,
+            resource,
+            plugin,
+            ipam,
+        }),
+    }
+}
+
+/// The profiles a network belongs to: ours, or what Spiderpool's own injection groups it by.
+fn profiles(label: &str, annotations: &Texts, problems: &mut Problems) -> Vec<ProfileName> {
+    let keys = [
+        annotation::PROFILE,
+        annotation::SPIDERPOOL_RDMA_INJECT,
+        annotation::SPIDERPOOL_NETWORK_INJECT,
+    ];
+    let Some((key, text)) = keys.iter().find_map(|key| Some((*key, annotations.get(*key)?))) else {
+        return Vec::new();
+    };
+    let names: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        problems.push(Problem::new(
+            format!("{label}, annotation {key}"),
+            format!("{text:?}"),
+            "one or more profile names, separated by commas",
+            "name the profiles this network belongs to, or remove the annotation",
+        ));
+    }
+    names.into_iter().map(ProfileName::from).collect()
+}
+
+fn rail(label: &str, annotations: &Texts, problems: &mut Problems) -> Option<u32> {
+    let text = annotations.get(annotation::RAIL)?;
+    let rail = text.trim().parse().ok();
+    if rail.is_none() {
+        problems.push(Problem::new(
+            format!("{label}, annotation {}", annotation::RAIL),
+            format!("{text:?}"),
+            "a number from 0",
+            "write the position of this rail, or remove the annotation to order rails by name",
+        ));
+    }
+    rail
+}
+
+/// A CNI configuration: one plugin, or a list of them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ConfigObject {
+    plugins: Option<Vec<PluginObject>>,
+    #[serde(flatten)]
+    single: PluginObject,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PluginObject {
+    r#type: Option<String>,
+    #[serde(rename = "rdmaIsolation")]
+    rdma_isolation: Option<bool>,
+    #[serde(rename = "ibKubernetesEnabled")]
+    ib_kubernetes: Option<bool>,
+    ipam: Option<IpamObject>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IpamObject {
+    r#type: Option<String>,
+    default_ipv4_ippool: Option<Vec<String>>,
+    default_ipv6_ippool: Option<Vec<String>>,
+}
+
+impl ConfigObject {
+    fn plugin_and_ipam(self) -> (Plugin, Ipam) {
+        let plugins = match self.plugins {
+            Some(plugins) => plugins,
+            None => vec![self.single],
+        };
+        let has = |wanted: &str| {
+            plugins
+                .iter()
+                .find(|plugin| plugin.r#type.as_deref() == Some(wanted))
+        };
+        let plugin = if let Some(ib) = has("ib-sriov") {
+            Plugin::IbSriov {
+                rdma_isolation: ib.rdma_isolation.unwrap_or(false),
+                ib_kubernetes: ib.ib_kubernetes.unwrap_or(false),
+            }
+        } else if has("sriov").is_some() {
+            Plugin::Sriov {
+                rdma_isolation: has("rdma").is_some(),
+            }
+        } else {
+            Plugin::Other
+        };
+        let ipam = plugins
+            .into_iter()
+            .filter_map(|plugin| plugin.ipam)
+            .find(|ipam| ipam.r#type.as_deref() == Some("spiderpool"))
+            .map_or(Ipam::Unlimited, |ipam| Ipam::Spiderpool {
+                v4: ipam.default_ipv4_ippool.unwrap_or_default(),
+                v6: ipam.default_ipv6_ippool.unwrap_or_default(),
+            });
+        (plugin, ipam)
+    }
+}
+
+/// `spec` of a SpiderMultusConfig; the block of its `cniType` matters.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MultusSpec {
+    cni_type: Option<String>,
+    #[serde(rename = "disableIPAM")]
+    disable_ipam: Option<bool>,
+    ibsriov: Option<Block>,
+    sriov: Option<Block>,
+    macvlan: Option<Block>,
+    ipvlan: Option<Block>,
+    vlan: Option<Block>,
+    ipoib: Option<Block>,
+    ovs: Option<Block>,
+    #[serde(rename = "customCNI")]
+    custom_cni: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Block {
+    resource_name: Option<String>,
+    rdma_resource_name: Option<String>,
+    rdma_isolation: Option<bool>,
+    enable_ib_kubernetes: Option<bool>,
+    ippools: Option<PoolsObject>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PoolsObject {
+    ipv4: Option<Vec<String>>,
+    ipv6: Option<Vec<String>>,
+}
+
+impl MultusSpec {
+    /// As Spiderpool's `pkg/multuscniconfig` makes the NetworkAttachmentDefinition, defaults included.
+    fn attaches(self) -> (Option<ResourceName>, Plugin, Ipam) {
+        let block = match self.cni_type.as_deref().unwrap_or("custom") {
+            "ib-sriov" => self.ibsriov,
+            "sriov" => self.sriov,
+            "macvlan" => self.macvlan,
+            "ipvlan" => self.ipvlan,
+            "vlan" => self.vlan,
+            "ipoib" => self.ipoib,
+            "ovs" => self.ovs,
+            _ => {
+                let config: Option<ConfigObject> = self
+                    .custom_cni
+                    .as_deref()
+                    .and_then(|text| serde_json::from_str(text).ok());
+                let (plugin, ipam) = config.unwrap_or_default().plugin_and_ipam();
+                return (None, plugin, ipam);
+            }
+        }
+        .unwrap_or_default();
+        let plugin = match self.cni_type.as_deref() {
+            Some("ib-sriov") => Plugin::IbSriov {
+                rdma_isolation: block.rdma_isolation.unwrap_or(true),
+                ib_kubernetes: block.enable_ib_kubernetes.unwrap_or(false),
+            },
+            Some("sriov") => Plugin::Sriov {
+                rdma_isolation: block.rdma_isolation.unwrap_or(false),
+            },
+            _ => Plugin::Other,
+        };
+        let ipam = if self.disable_ipam.unwrap_or(false) {
+            Ipam::Unlimited
+        } else {
+            let pools = block.ippools.unwrap_or_default();
+            Ipam::Spiderpool {
+                v4: pools.ipv4.unwrap_or_default(),
+                v6: pools.ipv6.unwrap_or_default(),
+            }
+        };
+        (
+            block
+                .resource_name
+                .or(block.rdma_resource_name)
+                .map(ResourceName::from),
+            plugin,
+            ipam,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_multus_config_stands_for_the_network_made_from_it() {
+        let config = object(json!({
+            "apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderMultusConfig",
+            "metadata": {"name": "rail1", "namespace": "hpc", "annotations": {
+                "pointsman.io/profile": "eight-rails, four-rails", "pointsman.io/rail": "1",
+                "multus.spidernet.io/cr-name": "rail1-ib",
+            }},
+            "spec": {"cniType": "ib-sriov", "ibsriov": {"resourceName": "spidernet.io/ib_rail1", "ippools": {"ipv4": ["rail1-pool"]}}},
+        }));
+        let made = object(json!({
+            "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": "rail1-ib", "namespace": "hpc", "annotations": {
+                "pointsman.io/profile": "eight-rails, four-rails", "pointsman.io/rail": "1",
+                "k8s.v1.cni.cncf.io/resourceName": "spidernet.io/ib_rail1",
+            }},
+            "spec": {"config": "{\"cniVersion\":\"0.3.1\",\"name\":\"rail1-ib\",\"plugins\":[{\"type\":\"ib-sriov\",\"pkey\":\"\",\"link_state\":\"enable\",\"rdmaIsolation\":true,\"ibKubernetesEnabled\":false,\"ipam\":{\"type\":\"spiderpool\",\"default_ipv4_ippool\":[\"rail1-pool\"]}},{\"type\":\"coordinator\"}]}"},
+        }));
+        assert_eq!(multus_config(&config), attachment(&made));
+        assert_eq!(attachment(&made).profiles.len(), 2);
+    }
+
+    #[test]
+    fn a_broken_configuration_is_told_with_object_and_field_and_keeps_its_profile() {
+        let broken = object(json!({
+            "metadata": {"name": "rail1", "namespace": "hpc", "annotations": {"pointsman.io/profile": "p", "pointsman.io/rail": "one"}},
+            "spec": {"config": "{\"type\": \"ib-sriov\", \"rdmaIsolation\": \"yes\"}"},
+        }));
+        let network = attachment(&broken);
+        assert_eq!(network.profiles, ["p".into()]);
+        let text = network.reading.unwrap_err().to_string();
+        assert!(
+            text.contains(
+                "NetworkAttachmentDefinition hpc/rail1, annotation pointsman.io/rail: found \"one\""
+            ),
+            "{text}"
+        );
+        assert!(text.contains("hpc/rail1, spec.config"), "{text}");
+        assert!(text.contains("expected a boolean"), "{text}");
+    }
+
+    #[test]
+    fn a_network_without_configuration_is_on_the_nodes_disk() {
+        let bare = object(json!({"metadata": {"name": "x", "namespace": "hpc"}}));
+        let reading = attachment(&bare).reading.unwrap();
+        assert_eq!((reading.plugin, reading.ipam), (Plugin::Other, Ipam::Unlimited));
+    }
+}

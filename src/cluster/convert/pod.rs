@@ -1,0 +1,209 @@
+//! Pods: watched, from a scheduler's request, or from a file.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::node::extended;
+use crate::cluster::multus;
+use crate::cluster::objects::{Container, PodObject};
+use crate::decide::annotation;
+use crate::decide::names::{NamespaceName, PodRef, ResourceName};
+use crate::decide::pod::{InterfacePools, Phase, Pod, PoolChoice, PoolRequest};
+use crate::decide::problem::Problems;
+use crate::decide::settings::Settings;
+
+/// A pod. What is wrong with its annotations is kept in it: it is told when the pod asks for a node.
+#[must_use]
+pub fn pod(object: &PodObject, settings: &Settings) -> Pod {
+    let metadata = &object.metadata;
+    let namespace: NamespaceName = metadata.namespace.as_deref().unwrap_or("default").into();
+    let annotations = metadata.annotations.clone().unwrap_or_default();
+    let text = |key: &str| annotations.get(key).map(String::as_str);
+    let selections = |elements: Vec<multus::Element>| elements.into_iter().map(|element| element.selection);
+    let networks = text(annotation::NETWORKS)
+        .map_or_else(|| Ok(Vec::new()), |text| multus::parse_networks(text, &namespace))
+        .map(|elements| selections(elements).collect());
+    let default_network = text(annotation::DEFAULT_NETWORK)
+        .map(|text| multus::parse_default_network(text, &settings.multus_namespace))
+        .transpose();
+    let (default_network, networks) = match (default_network, networks) {
+        (Ok(default), networks) => (default.map(|element| element.selection), networks),
+        (Err(problems), Ok(_)) => (None, Err(problems)),
+        (Err(mut problems), Err(others)) => {
+            problems.extend(others);
+            (None, Err(problems))
+        }
+    };
+    Pod {
+        at: PodRef {
+            namespace,
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+        },
+        labels: metadata.labels.clone().unwrap_or_default(),
+        created: metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or_else(String::new, |time| time.0.to_string()),
+        requests: requests(object),
+        scheduler: object.spec.scheduler_name.as_deref().map(Into::into),
+        phase: phase(object),
+        host_network: object.spec.host_network.unwrap_or(false),
+        default_network,
+        networks,
+        pools: pools(&annotations),
+    }
+}
+
+fn phase(object: &PodObject) -> Phase {
+    let ended = matches!(object.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    match object.spec.node_name.as_deref().filter(|name| !name.is_empty()) {
+        _ if ended => Phase::Ended,
+        Some(node) => Phase::Bound(node.into()),
+        None => Phase::Pending {
+            refused: object.status.conditions.iter().flatten().any(|condition| {
+                condition.r#type.as_deref() == Some("PodScheduled")
+                    && condition.status.as_deref() == Some("False")
+                    && condition.reason.as_deref() == Some("Unschedulable")
+            }),
+        },
+    }
+}
+
+/// What the scheduler counts for a pod: the sum of its containers and sidecars, or what an init container needs
+/// beside the sidecars started before it, whichever is more.
+fn requests(object: &PodObject) -> BTreeMap<ResourceName, u32> {
+    let of = |container: &Container| {
+        let resources = container.resources.as_ref();
+        let mut requests = extended(resources.and_then(|resources| resources.limits.as_ref()));
+        requests.extend(extended(
+            resources.and_then(|resources| resources.requests.as_ref()),
+        ));
+        requests
+    };
+    let mut sidecars: BTreeMap<ResourceName, u32> = BTreeMap::new();
+    let mut peak: BTreeMap<ResourceName, u32> = BTreeMap::new();
+    for container in object.spec.init_containers.iter().flatten() {
+        let mut at_once = sidecars.clone();
+        add(&mut at_once, &of(container));
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars.clone_from(&at_once);
+        }
+        raise(&mut peak, &at_once);
+    }
+    let mut sum = sidecars;
+    for container in object.spec.containers.iter().flatten() {
+        add(&mut sum, &of(container));
+    }
+    raise(&mut peak, &sum);
+    peak.retain(|_, count| *count > 0);
+    peak
+}
+
+fn add(sum: &mut BTreeMap<ResourceName, u32>, more: &BTreeMap<ResourceName, u32>) {
+    for (name, count) in more {
+        let entry = sum.entry(name.clone()).or_insert(0);
+        *entry = entry.saturating_add(*count);
+    }
+}
+
+fn raise(peak: &mut BTreeMap<ResourceName, u32>, at_once: &BTreeMap<ResourceName, u32>) {
+    for (name, count) in at_once {
+        let entry = peak.entry(name.clone()).or_insert(0);
+        *entry = (*entry).max(*count);
+    }
+}
+
+/// An element of `ipam.spidernet.io/ippools`, or the whole of `ipam.spidernet.io/ippool`.
+#[derive(Deserialize)]
+struct ChoiceObject {
+    interface: Option<String>,
+    ipv4: Option<Vec<String>>,
+    ipv6: Option<Vec<String>>,
+}
+
+impl ChoiceObject {
+    fn choice(self) -> PoolChoice {
+        PoolChoice {
+            v4: self.ipv4.unwrap_or_default(),
+            v6: self.ipv6.unwrap_or_default(),
+        }
+    }
+}
+
+/// The pools a pod names, by Spiderpool's precedence.
+fn pools(annotations: &BTreeMap<String, String>) -> Result<PoolRequest, Problems> {
+    let place = |key: &str| format!("pod annotation {key}");
+    if annotations.contains_key(annotation::IPAM_SUBNETS) || annotations.contains_key(annotation::IPAM_SUBNET)
+    {
+        return Ok(PoolRequest::Subnet);
+    }
+    if let Some(text) = annotations.get(annotation::IPAM_POOLS) {
+        let list: Vec<ChoiceObject> = super::read_text(&place(annotation::IPAM_POOLS), text)?;
+        let list = list.into_iter().map(|item| InterfacePools {
+            interface: item
+                .interface
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(Into::into),
+            choice: item.choice(),
+        });
+        return Ok(PoolRequest::PerInterface(list.collect()));
+    }
+    if let Some(text) = annotations.get(annotation::IPAM_POOL) {
+        let one: ChoiceObject = super::read_text(&place(annotation::IPAM_POOL), text)?;
+        return Ok(PoolRequest::All(one.choice()));
+    }
+    Ok(PoolRequest::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: serde_json::Value) -> Pod {
+        pod(&serde_json::from_value(value).unwrap(), &Settings::default())
+    }
+
+    #[test]
+    fn requests_count_as_the_scheduler_counts() {
+        let container =
+            |count: u32| json!({"resources": {"requests": {"x.io/vf": count.to_string(), "cpu": "1"}}});
+        let mut sidecar = container(2);
+        sidecar["restartPolicy"] = "Always".into();
+        let pod = read(json!({
+            "metadata": {"name": "a"},
+            "spec": {
+                "initContainers": [sidecar, container(5)],
+                "containers": [container(1), {"resources": {"limits": {"x.io/vf": "3"}}}],
+            },
+        }));
+        // Sidecar 2 + init 5 = 7 at the peak; sidecar 2 + containers 1 + 3 = 6 later.
+        assert_eq!(pod.requests, BTreeMap::from([("x.io/vf".into(), 7)]));
+    }
+
+    #[test]
+    fn a_malformed_pool_annotation_is_told_with_its_key() {
+        let pod = read(json!({"metadata": {"name": "a", "annotations": {
+            "ipam.spidernet.io/ippools": r#"[{"interface":"net1","ipv4":"p1"}]"#,
+        }}}));
+        let text = pod.pools.unwrap_err().to_string();
+        assert!(
+            text.starts_with("pod annotation ipam.spidernet.io/ippools, [0].ipv4: found string \"p1\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_refused_pod_is_told_from_one_not_tried_yet() {
+        let refused = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
+        let pod = read(json!({"metadata": {"name": "a"}, "status": {"conditions": [refused]}}));
+        assert_eq!(pod.phase, Phase::Pending { refused: true });
+        assert_eq!(
+            read(json!({"metadata": {"name": "a"}})).phase,
+            Phase::Pending { refused: false }
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! Objects as the API server sends them, with only the fields we need.
+//!
+//! Pods, nodes and namespaces are typed: the API server has validated them. Custom resources arrive as JSON and
+//! are read field by field in [`super::convert`], so that a broken one gets an error that names the field and
+//! never stops a watch. Nothing of an object is ever written back from these types.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{ApiResource, ClusterResourceScope, DynamicObject, NamespaceResourceScope};
+use serde::Deserialize;
+
+/// Text values by name; JSON `null` counts as empty.
+pub type Texts = BTreeMap<String, String>;
+
+/// A Pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PodObject {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// What it asks for.
+    pub spec: PodSpec,
+    /// What became of it.
+    pub status: PodStatus,
+}
+
+/// See [`PodObject`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodSpec {
+    /// Where it is bound.
+    pub node_name: Option<String>,
+    /// Who schedules it.
+    pub scheduler_name: Option<String>,
+    /// It shares its node's network.
+    pub host_network: Option<bool>,
+    /// Its containers.
+    pub containers: Option<Vec<Container>>,
+    /// Its init containers, sidecars among them.
+    pub init_containers: Option<Vec<Container>>,
+}
+
+/// A container or init container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    /// `Always` on an init container makes it a sidecar.
+    pub restart_policy: Option<String>,
+    /// Its requests and limits.
+    pub resources: Option<Resources>,
+}
+
+/// Requests and limits.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What it is given at least; where absent, the limits.
+    pub requests: Option<BTreeMap<String, serde_json::Value>>,
+    /// What it is given at most.
+    pub limits: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// See [`PodObject`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
+    pub phase: Option<String>,
+    /// Of which `PodScheduled` matters.
+    pub conditions: Option<Vec<Condition>>,
+}
+
+/// One condition of a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    /// Which.
+    pub r#type: Option<String>,
+    /// `True`, `False`, `Unknown`.
+    pub status: Option<String>,
+    /// A word of why.
+    pub reason: Option<String>,
+}
+
+/// A Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeObject {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// What it offers.
+    pub status: NodeStatus,
+}
+
+/// See [`NodeObject`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// What pods can have of it.
+    pub allocatable: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NamespaceObject {
+    /// Its metadata, which is all that matters.
+    pub metadata: ObjectMeta,
+}
+
+macro_rules! resource {
+    ($type:ty, $kind:literal, $plural:literal, $scope:ty) => {
+        impl kube::Resource for $type {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind(_: &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+
+            fn group(_: &()) -> Cow<'_, str> {
+                "".into()
+            }
+
+            fn version(_: &()) -> Cow<'_, str> {
+                "v1".into()
+            }
+
+            fn plural(_: &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+resource!(PodObject, "Pod", "pods", NamespaceResourceScope);
+resource!(NodeObject, "Node", "nodes", ClusterResourceScope);
+resource!(NamespaceObject, "Namespace", "namespaces", ClusterResourceScope);
+
+/// The kinds the index is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
+pub enum Kind {
+    /// Kubernetes' Pod.
+    Pod,
+    /// Kubernetes' Node.
+    Node,
+    /// Kubernetes' Namespace.
+    Namespace,
+    /// Multus' NetworkAttachmentDefinition.
+    Attachment,
+    /// Spiderpool's SpiderMultusConfig.
+    MultusConfig,
+    /// Spiderpool's SpiderIPPool.
+    Pool,
+    /// Spiderpool's SpiderReservedIP.
+    ReservedIp,
+    /// The SR-IOV operator's SriovNetworkNodeState.
+    NodeState,
+}
+
+impl Kind {
+    /// Its `kind`, as in YAML; also the label of its metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+            Self::Namespace => "Namespace",
+            Self::Attachment => "NetworkAttachmentDefinition",
+            Self::MultusConfig => "SpiderMultusConfig",
+            Self::Pool => "SpiderIPPool",
+            Self::ReservedIp => "SpiderReservedIP",
+            Self::NodeState => "SriovNetworkNodeState",
+        }
+    }
+
+    /// Its API group, version and plural.
+    #[must_use]
+    pub fn api(self) -> (&'static str, &'static str, &'static str) {
+        const SPIDERPOOL: &str = "spiderpool.spidernet.io";
+        match self {
+            Self::Pod => ("", "v1", "pods"),
+            Self::Node => ("", "v1", "nodes"),
+            Self::Namespace => ("", "v1", "namespaces"),
+            Self::Attachment => ("k8s.cni.cncf.io", "v1", "network-attachment-definitions"),
+            Self::MultusConfig => (SPIDERPOOL, "v2beta1", "spidermultusconfigs"),
+            Self::Pool => (SPIDERPOOL, "v2beta1", "spiderippools"),
+            Self::ReservedIp => (SPIDERPOOL, "v2beta1", "spiderreservedips"),
+            Self::NodeState => ("sriovnetwork.openshift.io", "v1", "sriovnetworknodestates"),
+        }
+    }
+
+    /// The kind of an object, where it is one of ours: by `kind` and the group of `apiVersion`, so that another
+    /// group's kind of the same name is not taken for it.
+    #[must_use]
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        use strum::IntoEnumIterator as _;
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        Self::iter().find(|known| known.name() == kind && known.api().0 == group)
+    }
+
+    /// How kube addresses it.
+    #[must_use]
+    pub fn api_resource(self) -> ApiResource {
+        let (group, version, plural) = self.api();
+        let api_version = if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        };
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version,
+            kind: self.name().to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+/// An object of a known kind.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// A Pod.
+    Pod(Box<PodObject>),
+    /// A Node.
+    Node(Box<NodeObject>),
+    /// A Namespace.
+    Namespace(Box<NamespaceObject>),
+    /// A custom resource.
+    Custom(Kind, Box<DynamicObject>),
+}
+
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Pod(_) => Kind::Pod,
+            Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Custom(kind, _) => *kind,
+        }
+    }
+
+    /// Its metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Pod(object) => &object.metadata,
+            Self::Node(object) => &object.metadata,
+            Self::Namespace(object) => &object.metadata,
+            Self::Custom(_, object) => &object.metadata,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Watches: streams of events into the index. A watch that breaks is started again with growing pauses; an object
+//! that cannot be read is said and kept as broken, and never stops the stream.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{TryStreamExt as _, pin_mut};
+use kube::core::DynamicObject;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::index::{Index, Key};
+use super::objects::{Kind, NamespaceObject, NodeObject, Object, PodObject};
+use crate::decide::problem::chain;
+
+/// How long to wait before asking again for a kind the cluster does not have. Somebody may install it at any
+/// time, and then pods must not wait long; asking costs one small request.
+const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
+
+/// What a watch reports of itself.
+pub trait Progress: Send + Sync + 'static {
+    /// The list is complete: from now on the index knows all objects of the kind.
+    fn listed(&self, kind: Kind);
+    /// The watch broke, and is started again.
+    fn broke(&self, kind: Kind);
+}
+
+/// Watches one kind into the index until `stop`.
+pub async fn watch(
+    client: Client,
+    kind: Kind,
+    index: Arc<Index>,
+    progress: Arc<dyn Progress>,
+    stop: CancellationToken,
+) {
+    let watching = async {
+        match kind {
+            Kind::Pod => {
+                let wrap = |pod: PodObject| Object::Pod(Box::new(pod));
+                follow(Api::all(client), kind, &index, &*progress, wrap).await;
+            }
+            Kind::Node => {
+                let wrap = |node: NodeObject| Object::Node(Box::new(node));
+                follow(Api::all(client), kind, &index, &*progress, wrap).await;
+            }
+            Kind::Namespace => {
+                let wrap = |namespace: NamespaceObject| Object::Namespace(Box::new(namespace));
+                follow(Api::all(client), kind, &index, &*progress, wrap).await;
+            }
+            custom => {
+                let api = Api::<DynamicObject>::all_with(client, &custom.api_resource());
+                follow(api, kind, &index, &*progress, |o| {
+                    Object::Custom(custom, Box::new(o))
+                })
+                .await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watching => {}
+    }
+}
+
+async fn follow<K>(
+    api: Api<K>,
+    kind: Kind,
+    index: &Index,
+    progress: &dyn Progress,
+    wrap: impl Fn(K) -> Object,
+) where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    pin_mut!(stream);
+    let mut listed: BTreeSet<Key> = BTreeSet::new();
+    let mut absent_said = false;
+    loop {
+        match stream.try_next().await {
+            Ok(Some(Event::Init)) => listed.clear(),
+            Ok(Some(Event::InitApply(object))) => {
+                let object = wrap(object);
+                listed.insert(super::index::key(&object));
+                take(index, object);
+            }
+            Ok(Some(Event::InitDone)) => {
+                index.retain(kind, &std::mem::take(&mut listed));
+                info!(kind = kind.name(), "watch has listed");
+                absent_said = false;
+                progress.listed(kind);
+            }
+            Ok(Some(Event::Apply(object))) => take(index, wrap(object)),
+            Ok(Some(Event::Delete(object))) => index.remove(kind, &super::index::key(&wrap(object))),
+            Ok(None) => return,
+            Err(error) if is_absent(&error) => {
+                index.retain(kind, &BTreeSet::new());
+                if !absent_said {
+                    warn!(
+                        kind = kind.name(),
+                        "the cluster does not have this kind; going on as if there were no such objects, and asking again"
+                    );
+                    absent_said = true;
+                }
+                progress.listed(kind);
+                tokio::time::sleep(ABSENT_KIND_RETRY).await;
+            }
+            Err(error) => {
+                warn!(kind = kind.name(), error = %chain(&error), "watch broke; starting it again");
+                progress.broke(kind);
+            }
+        }
+    }
+}
+
+fn take(index: &Index, object: Object) {
+    let kind = object.kind();
+    let metadata = object.metadata();
+    let (namespace, name) = (
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    );
+    if let Err(problems) = index.put(object) {
+        for problem in &problems {
+            warn!(kind = kind.name(), namespace, name, %problem, "object cannot be read");
+        }
+    }
+}
+
+/// The kind is not installed: the list is answered with 404, which says nothing else about a collection.
+fn is_absent(error: &watcher::Error) -> bool {
+    let source = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return false,
+    };
+    matches!(source, kube::Error::Api(status) if status.code == 404)
+}
