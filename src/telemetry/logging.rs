@@ -1,0 +1,146 @@
+//! Log lines: one JSON object (or one text line) per event on standard error, one vocabulary of keys.
+//!
+//! Nothing here may log a private key, a Secret's contents or a pod's environment; callers log names, verdicts
+//! and durations. Standard output stays free for what a subcommand prints.
+
+use std::panic;
+use std::str::FromStr;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The keys of log lines. A thing has the same name here as in metrics and in the documentation; use them as
+/// `info!({ key::POD } = %pod, "…")`.
+pub mod key {
+    /// UID of the admission review or of the pod.
+    pub const UID: &str = "uid";
+    /// Namespace of the pod.
+    pub const NAMESPACE: &str = "namespace";
+    /// Name of the pod (its `generateName` before it has one).
+    pub const POD: &str = "pod";
+    /// Node.
+    pub const NODE: &str = "node";
+    /// What kube-scheduler asked.
+    pub const VERB: &str = "verb";
+    /// How it was answered.
+    pub const VERDICT: &str = "verdict";
+    /// Why.
+    pub const REASON: &str = "reason";
+    /// Number of patch operations.
+    pub const PATCHED: &str = "patched";
+    /// Milliseconds from complete request to answer.
+    pub const DURATION_MS: &str = "duration_ms";
+    /// Number of nodes asked about.
+    pub const NODES: &str = "nodes";
+    /// Number of nodes that fit.
+    pub const FITTING: &str = "fitting";
+    /// Kind of object: a resource's plural name.
+    pub const KIND: &str = "kind";
+    /// Object, as `namespace/name` or `name`.
+    pub const OBJECT: &str = "object";
+    /// What went wrong, with its causes.
+    pub const ERROR: &str = "error";
+    /// Which of our listeners.
+    pub const LISTENER: &str = "listener";
+    /// Socket address.
+    pub const ADDRESS: &str = "address";
+    /// End of a certificate's validity.
+    pub const NOT_AFTER: &str = "not_after";
+    /// Where in the source.
+    pub const LOCATION: &str = "location";
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+/// Which events are logged: a level (`debug`), or a level per module (`info,pointsman::extender=debug`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLevel(Targets);
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    /// Stricter than tracing's own reading, which takes `infoo` for a module that may say anything.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut targets = Targets::new();
+        for part in text.split(',') {
+            targets = match part.split_once('=') {
+                None => targets.with_default(level(part)?),
+                Some((module, word)) => targets.with_target(module, level(word)?),
+            };
+        }
+        Ok(Self(targets))
+    }
+}
+
+fn level(word: &str) -> Result<LevelFilter, String> {
+    match word {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        other => Err(format!(
+            "found {other:?}, expected error, warn, info, debug, trace, off or a list such as \
+             info,pointsman::extender=debug"
+        )),
+    }
+}
+
+/// Sends events to standard error from here on, panics included. A second call changes nothing.
+pub fn start(format: LogFormat, level: &LogLevel) {
+    let lines = layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    let started = registry().with(lines.with_filter(level.0.clone())).try_init();
+    if started.is_ok() {
+        log_panics();
+    }
+}
+
+/// A panic becomes a log line like any other instead of free text between JSON lines.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a panic without a text");
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!({ key::ERROR } = message, { key::LOCATION } = location, "panic");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_lists_of_levels_are_taken() {
+        for good in ["info", "off", "info,pointsman::extender=debug,kube=warn"] {
+            assert!(good.parse::<LogLevel>().is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_level_is_told_what_is_expected() {
+        for bad in ["infoo", "", "info,", "kube=loud", "INFO"] {
+            let error = bad.parse::<LogLevel>().unwrap_err();
+            assert!(error.contains("expected error, warn, info, debug"), "{error}");
+        }
+    }
+}

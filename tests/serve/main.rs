@@ -1,0 +1,12 @@
+//! What stands between a socket and a handler, tried from outside: over real sockets, and with the real binary
+//! where the process itself matters. One target, because each one costs a link.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "functions that tests call say what they expect in the shortest way, as tests do"
+)]
+
+mod configuration;
