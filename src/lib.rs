@@ -12,4 +12,9 @@
 //! - [`run`]: wiring of the subcommands.
 
 pub mod cluster;
+pub mod args;
+pub mod config;
 pub mod decide;
+pub mod run;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,347 @@
+//! The command line: flags as typed, then one checked value per subcommand.
+//!
+//! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
+//! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use core::time::Duration;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::duration;
+use crate::decide::names::NamespaceName;
+use crate::serve::shutdown::Timing;
+use crate::telemetry::logging::{LogFormat, LogLevel};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Run the webhook, the extender and the admin endpoint.
+    Serve(Serve),
+}
+
+/// `pointsman serve`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Serve {
+    /// Where the webhook listens and whose certificate it shows.
+    pub webhook: Option<(SocketAddr, CertificateSource)>,
+    /// Where the extender listens.
+    pub extender: Option<SocketAddr>,
+    /// Where the admin endpoint listens.
+    pub admin: Option<SocketAddr>,
+    /// The configuration file; defaults without one.
+    pub config: Option<PathBuf>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which of them are written.
+    pub log_level: LogLevel,
+    /// How the process ends.
+    pub shutdown: Timing,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// `tls.crt` and `tls.key` in a directory, re-read when they change.
+    Directory(PathBuf),
+    /// A CA of our own in this Secret.
+    SelfSigned(SecretRef),
+}
+
+/// A Secret, written `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// Its namespace, which is also the webhook Service's.
+    pub namespace: NamespaceName,
+    /// Its name.
+    pub name: String,
+}
+
+impl FromStr for SecretRef {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self {
+                    namespace: namespace.into(),
+                    name: name.to_owned(),
+                })
+            }
+            _ => Err("expected NAMESPACE/NAME of a Secret, such as pointsman/pointsman-ca"),
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Reads the process's arguments; prints help or the error and exits when that is what they come to.
+#[must_use]
+pub fn parse() -> Command {
+    parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads `arguments`, the program's name first.
+///
+/// # Errors
+/// When they are wrong, or ask for help or the version.
+pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let Typed { command } = Typed::try_parse_from(arguments)?;
+    match command {
+        TypedCommand::Serve(flags) => flags.checked().map(Command::Serve).map_err(|sentence| {
+            let mut root = Typed::command();
+            root.build();
+            let usage = root.find_subcommand_mut("serve");
+            usage.map_or_else(
+                || Typed::command().error(ErrorKind::ArgumentConflict, &sentence),
+                |serve| serve.error(ErrorKind::ArgumentConflict, &sentence),
+            )
+        }),
+    }
+}
+
+/// Exclusive RDMA over InfiniBand SR-IOV for Kubernetes pods.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, arg_required_else_help = true)]
+struct Typed {
+    #[command(subcommand)]
+    command: TypedCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TypedCommand {
+    /// Run the webhook, the extender and the admin endpoint.
+    Serve(ServeFlags),
+}
+
+const SERVE_EXAMPLE: &str = "\
+Examples:
+  # In a Deployment: the webhook only, with a certificate of its own making
+  pointsman serve --self-signed-secret pointsman/pointsman-ca --extender-listen none
+
+  # Beside a kube-scheduler: the extender only, on loopback
+  pointsman serve --webhook-listen none
+
+  # Against the cluster of the current kubeconfig, from a terminal
+  pointsman serve --tls-dir ./certs --config pointsman.yaml --log-format text --log-level debug";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVE_EXAMPLE)]
+struct ServeFlags {
+    /// Address of the admission webhook (HTTPS), or `none`.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
+    webhook_listen: Listen,
+
+    /// Address of the kube-scheduler extender (HTTP), or `none`. It has no authentication: keep it on loopback.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8888")]
+    extender_listen: Listen,
+
+    /// Address of `/livez`, `/readyz` and `/metrics` (HTTP), or `none`.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    admin_listen: Listen,
+
+    /// Directory with `tls.crt` and `tls.key` for the webhook; re-read when they change.
+    #[arg(long, value_name = "DIR", conflicts_with = "self_signed_secret")]
+    tls_dir: Option<PathBuf>,
+
+    /// Secret for a CA of our own: made when absent, shared by all replicas, renewed, and written as caBundle
+    /// into the webhook configuration.
+    #[arg(long, value_name = "NS/NAME")]
+    self_signed_secret: Option<SecretRef>,
+
+    /// Configuration file; every setting has a default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How log lines look.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "json",
+        env = "POINTSMAN_LOG_FORMAT"
+    )]
+    log_format: LogFormat,
+
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a list such as `info,pointsman::extender=debug`.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "POINTSMAN_LOG_LEVEL"
+    )]
+    log_level: LogLevel,
+
+    /// Time between "not ready" and refusing connections after SIGTERM, for endpoints to notice.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration_flag)]
+    shutdown_delay: Duration,
+
+    /// Time for requests under way after that; both together must stay below terminationGracePeriodSeconds.
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration_flag)]
+    shutdown_deadline: Duration,
+}
+
+/// A listener's address, or that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listen {
+    At(SocketAddr),
+    Nowhere,
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self::Nowhere);
+        }
+        text.parse()
+            .map(Self::At)
+            .map_err(|_| "expected IP:PORT, such as 0.0.0.0:8443 or [::]:8443, or none")
+    }
+}
+
+impl Listen {
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+impl ServeFlags {
+    /// What the flags mean together, or the sentence that says why they mean nothing.
+    fn checked(self) -> Result<Serve, String> {
+        let Self {
+            webhook_listen,
+            extender_listen,
+            admin_listen,
+            tls_dir,
+            self_signed_secret,
+            config,
+            log_format,
+            log_level,
+            shutdown_delay,
+            shutdown_deadline,
+        } = self;
+        let certificate = match (tls_dir, self_signed_secret) {
+            (Some(directory), _) => Some(CertificateSource::Directory(directory)),
+            (None, Some(secret)) => Some(CertificateSource::SelfSigned(secret)),
+            (None, None) => None,
+        };
+        let webhook = match (webhook_listen.address(), certificate) {
+            (Some(address), Some(certificate)) => Some((address, certificate)),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(
+                    "the webhook needs a certificate: give --tls-dir or --self-signed-secret, \
+                     or switch it off with --webhook-listen none"
+                        .to_owned(),
+                );
+            }
+            (None, Some(_)) => {
+                return Err(
+                    "--tls-dir and --self-signed-secret are for the webhook, which --webhook-listen none \
+                     switches off: leave one or the other out"
+                        .to_owned(),
+                );
+            }
+        };
+        let (extender, admin) = (extender_listen.address(), admin_listen.address());
+        if webhook.is_none() && extender.is_none() {
+            return Err(
+                "both the webhook and the extender are switched off, so there is nothing to serve".to_owned(),
+            );
+        }
+        Ok(Serve {
+            webhook,
+            extender,
+            admin,
+            config,
+            log_format,
+            log_level,
+            shutdown: Timing {
+                delay: shutdown_delay,
+                deadline: shutdown_deadline,
+            },
+        })
+    }
+}
+
+fn duration_flag(text: &str) -> Result<Duration, &'static str> {
+    duration::parse(text).ok_or("expected whole numbers with the units d, h, m, s or ms, such as 20s")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn serve(flags: &str) -> Result<Serve, clap::Error> {
+        let words = ["pointsman", "serve"].into_iter().chain(flags.split_whitespace());
+        parse_from(words.map(OsString::from)).map(|Command::Serve(serve)| serve)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let serve = serve("--tls-dir /tls").unwrap();
+        let (webhook, certificate) = serve.webhook.unwrap();
+        assert_eq!(webhook.to_string(), "0.0.0.0:8443");
+        assert_eq!(certificate, CertificateSource::Directory("/tls".into()));
+        assert_eq!(serve.extender.unwrap().to_string(), "127.0.0.1:8888");
+        assert_eq!(serve.admin.unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(serve.log_format, LogFormat::Json);
+        assert_eq!(serve.config, None);
+    }
+
+    #[test]
+    fn listeners_can_be_switched_off() {
+        let serve = serve("--webhook-listen none --admin-listen none").unwrap();
+        assert_eq!((serve.webhook, serve.admin), (None, None));
+        assert!(serve.extender.is_some());
+    }
+
+    #[rstest]
+    #[case::no_certificate("", "the webhook needs a certificate")]
+    #[case::two_certificates("--tls-dir d --self-signed-secret a/b", "cannot be used with")]
+    #[case::certificate_for_nothing("--tls-dir d --webhook-listen none", "which --webhook-listen none")]
+    #[case::nothing_to_serve("--webhook-listen none --extender-listen none", "nothing to serve")]
+    #[case::port_only("--tls-dir d --webhook-listen :8443", "expected IP:PORT")]
+    #[case::host_name("--tls-dir d --extender-listen localhost:1", "expected IP:PORT")]
+    #[case::secret_without_namespace("--self-signed-secret ca", "expected NAMESPACE/NAME")]
+    #[case::format("--tls-dir d --log-format xml", "possible values: json, text")]
+    #[case::level("--tls-dir d --log-level infoo", "expected error, warn, info")]
+    #[case::duration("--tls-dir d --shutdown-delay 5", "such as 20s")]
+    fn wrong_usage_is_one_clear_sentence(#[case] flags: &str, #[case] sentence: &str) {
+        let error = serve(flags).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+
+    #[test]
+    fn every_subcommand_has_an_example() {
+        Typed::command().debug_assert();
+        for command in Typed::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains(&format!("pointsman {}", command.get_name())),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+}

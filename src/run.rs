@@ -1,0 +1,125 @@
+//! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+
+use crate::args::{Command, Serve};
+use crate::config::{ConfigError, Configuration};
+use crate::serve::admin;
+use crate::serve::limits::{self, guarded};
+use crate::serve::listen::Listener;
+use crate::serve::readiness::Readiness;
+use crate::serve::shutdown::{self, Ending, Shutdown};
+use crate::telemetry::label::ListenerName;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::Metrics;
+
+/// Exit code of wrong usage or wrong input; 1 is for an answer that is no, and for failures on the way.
+const WRONG_INPUT: u8 = 2;
+
+/// Does what the command line asked for; the process ends with the code it returns.
+#[must_use]
+pub fn run(command: Command) -> ExitCode {
+    let outcome = match command {
+        Command::Serve(serve) => run_serve(serve),
+    };
+    outcome.unwrap_or_else(|failure| {
+        // Logging may not have started, or go to a file nobody reads: the reason to end goes to the terminal.
+        eprintln!("pointsman: {failure}");
+        failure.code()
+    })
+}
+
+/// Why a subcommand could not do its work.
+enum Failure {
+    Input(ConfigError),
+    Work(anyhow::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Input(_) => ExitCode::from(WRONG_INPUT),
+            Self::Work(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(error) => write!(f, "{error}"),
+            // With all causes, joined by colons.
+            Self::Work(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
+    logging::start(serve.log_format, &serve.log_level);
+    let configuration = Configuration::load(serve.config.as_deref()).map_err(Failure::Input)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    let ending = runtime.block_on(served(serve, configuration))?;
+    // Whatever is still running was given its time; waiting for it would undo the deadline.
+    runtime.shutdown_background();
+    Ok(match ending {
+        Ending::Drained => ExitCode::SUCCESS,
+        Ending::Overdue | Ending::Aborted | Ending::Failed => ExitCode::FAILURE,
+    })
+}
+
+async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Failure> {
+    let Serve {
+        webhook,
+        extender,
+        admin,
+        config: _,
+        log_format: _,
+        log_level: _,
+        shutdown: timing,
+    } = serve;
+    let signals = shutdown::signals().context("signals cannot be listened for")?;
+    let metrics = Arc::new(Metrics::new());
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::new(timing, &readiness);
+
+    // First, so that probes are answered while everything else starts.
+    if let Some(address) = admin {
+        let listener = Listener::bind(ListenerName::Admin, address).await?;
+        let routes = admin::router(Arc::clone(&metrics), readiness.clone());
+        let routes = guarded(routes, ListenerName::Admin, limits::ADMIN, Arc::clone(&metrics));
+        shutdown.background("admin", listener.serve(routes, shutdown.end()));
+    }
+
+    if webhook.is_some() {
+        return Err(anyhow::anyhow!("the webhook is not part of this program yet").into());
+    }
+    drop(configuration);
+
+    if let Some(address) = extender {
+        let listener = Listener::bind(ListenerName::Extender, address).await?;
+        let routes = Router::new();
+        let routes = guarded(
+            routes,
+            ListenerName::Extender,
+            limits::EXTENDER,
+            Arc::clone(&metrics),
+        );
+        shutdown.listener(listener.serve(routes, shutdown.stop()));
+    }
+
+    Ok(shutdown.run(signals).await)
+}

@@ -1,0 +1,11 @@
+//! Everything between a socket and a handler: listeners, TLS, limits, probes, shutdown.
+//!
+//! Nothing in here knows a pod, a pool or a verdict; handlers come in as axum routers and are the same ones
+//! that tests and `simulate` call without a socket.
+
+pub mod admin;
+pub mod answer;
+pub mod limits;
+pub mod listen;
+pub mod readiness;
+pub mod shutdown;
