@@ -4,15 +4,17 @@
 //!
 //! - [`decide`]: every decision, as pure functions of values (no clock, no socket, no Kubernetes types);
 //! - [`cluster`]: foreign objects with only the fields we need, watches, and the index that publishes snapshots;
+//! - [`config`]: the configuration file, strict, with a default for everything;
 //! - [`telemetry`]: log lines and metrics, the views of a verdict that machines read;
 //! - [`webhook`]: admission: wire types, JSON Patch, the `/mutate` handler;
 //! - [`extender`]: the kube-scheduler extender: wire types, the ledger of promises, handlers, nudging;
 //! - [`serve`]: listeners, TLS, the admin endpoint, shutdown;
 //! - [`simulate`]: the same decisions on YAML files, without a cluster;
+//! - [`args`]: the command line, checked as a whole;
 //! - [`run`]: wiring of the subcommands.
 
-pub mod cluster;
 pub mod args;
+pub mod cluster;
 pub mod config;
 pub mod decide;
 pub mod run;
