@@ -44,7 +44,14 @@ struct State {
     pools: BTreeMap<PoolName, pool::PoolParts>,
     reserved: BTreeMap<Key, BTreeMap<Family, Vec<AddressRange>>>,
     unreadable: BTreeMap<(Kind, Key), Problems>,
+    /// Pods that went before Spiderpool's records showed their addresses, with how often [`Index::age`] saw them:
+    /// the watch of pools may lag behind the one of pods, and the address be taken all the same.
+    departed: BTreeMap<PodUid, u8>,
 }
+
+/// How many calls of [`Index::age`] a departed pod's addresses count as taken for; with a call a second, longer
+/// than watches lag behind each other.
+const DEPARTED_AGES: u8 = 3;
 
 impl Index {
     /// An empty index.
@@ -125,6 +132,27 @@ impl Index {
         let mut state = self.lock();
         for gone in state.keys(kind).into_iter().filter(|key| !listed.contains(key)) {
             state.remove(kind, &gone, &self.settings);
+        }
+        self.publish(&mut state);
+    }
+
+    /// To be called once a second: forgets what departed pods might still have been given.
+    pub fn age(&self) {
+        let mut state = self.lock();
+        if state.departed.is_empty() {
+            return;
+        }
+        let mut forgotten = Vec::new();
+        state.departed.retain(|uid, age| {
+            *age = age.saturating_add(1);
+            let keep = *age < DEPARTED_AGES;
+            if !keep {
+                forgotten.push(uid.clone());
+            }
+            keep
+        });
+        for uid in forgotten {
+            state.snapshot.unallocated.remove_mut(&uid);
         }
         self.publish(&mut state);
     }
@@ -309,7 +337,11 @@ impl State {
             let uid = &before.at.uid;
             self.snapshot.pending.remove_mut(uid);
             self.snapshot.bound.remove_mut(uid);
-            self.snapshot.unallocated.remove_mut(uid);
+            if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) {
+                self.snapshot.unallocated.remove_mut(uid);
+            } else if self.snapshot.unallocated.contains_key(uid) {
+                self.departed.insert(uid.clone(), 0);
+            }
             if let Phase::Bound(node) = &before.phase {
                 self.use_vfs(node, &before.requests, u32::saturating_sub);
             }

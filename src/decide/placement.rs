@@ -45,6 +45,88 @@ pub struct Fit {
     pub score: u8,
 }
 
+/// Decides about one pod, node by node; what is the same for all nodes is worked out once.
+#[derive(Debug)]
+pub struct Placement<'a> {
+    claim: &'a Claim,
+    snapshot: &'a ClusterSnapshot,
+    settings: &'a Settings,
+    promised: Promised,
+    reserved: BTreeMap<&'a NodeName, BTreeMap<&'a ResourceName, u32>>,
+    /// The pools' answer, where no pool is tied to nodes.
+    same_everywhere: Option<Option<Result<(), Refusal>>>,
+}
+
+impl<'a> Placement<'a> {
+    /// Prepares to decide about the pod of `claim`; its own promises do not stand in its way.
+    #[must_use]
+    pub fn new(
+        claim: &'a Claim,
+        snapshot: &'a ClusterSnapshot,
+        commitments: &'a Commitments,
+        settings: &'a Settings,
+    ) -> Self {
+        let own = &claim.pod.uid;
+        let unseen = || {
+            commitments
+                .iter()
+                .filter(move |(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none())
+                .map(|(_, commitment)| commitment)
+        };
+        let mut promised = Promised::default();
+        for (uid, pod) in &snapshot.unallocated {
+            if let (true, Phase::Bound(node)) = (uid != own, &pod.phase) {
+                for set in unfetched(pod, node, snapshot, settings) {
+                    promised.add(&set);
+                }
+            }
+        }
+        let mut reserved: BTreeMap<&NodeName, BTreeMap<&ResourceName, u32>> = BTreeMap::new();
+        for commitment in unseen() {
+            for set in &commitment.pools {
+                promised.add(set);
+            }
+            if let Some(node) = &commitment.node {
+                for (resource, count) in &commitment.vfs {
+                    let sum = reserved.entry(node).or_default().entry(resource).or_insert(0);
+                    *sum = sum.saturating_add(*count);
+                }
+            }
+        }
+        let tied = claim.demands.iter().any(super::claim::Demand::differs_by_node);
+        Self {
+            claim,
+            snapshot,
+            settings,
+            promised,
+            reserved,
+            same_everywhere: (!tied).then_some(None),
+        }
+    }
+
+    /// Whether the pod fits on this node.
+    pub fn on(&mut self, name: &NodeName) -> Verdict {
+        self.fit(name).map_or_else(Verdict::Refused, Verdict::Fits)
+    }
+
+    fn fit(&mut self, name: &NodeName) -> Result<Fit, Refusal> {
+        let node = self
+            .snapshot
+            .nodes
+            .get(name)
+            .ok_or_else(|| Refusal::NodeUnknown(name.clone()))?;
+        let score = self.vfs(node)?;
+        let pools = pools_on(self.claim, node)?;
+        match &mut self.same_everywhere {
+            Some(answer) => answer
+                .get_or_insert_with(|| addresses(&pools, &self.promised, self.snapshot))
+                .clone()?,
+            None => addresses(&pools, &self.promised, self.snapshot)?,
+        }
+        Ok(Fit { pools, score })
+    }
+}
+
 /// Decides about `nodes`, one after the other, in the order given.
 #[must_use]
 pub fn place<'a>(
@@ -54,31 +136,10 @@ pub fn place<'a>(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Vec<(NodeName, Verdict)> {
-    let promised = promised(&claim.pod.uid, snapshot, commitments, settings);
-    let same_everywhere = !claim.demands.iter().any(super::claim::Demand::differs_by_node);
-    let mut shared: Option<Result<(), Refusal>> = None;
+    let mut placement = Placement::new(claim, snapshot, commitments, settings);
     nodes
         .into_iter()
-        .map(|name| {
-            let verdict = snapshot
-                .nodes
-                .get(name)
-                .ok_or_else(|| Refusal::NodeUnknown(name.clone()))
-                .and_then(|node| {
-                    let score = vfs(claim, node, snapshot, commitments, settings)?;
-                    let pools = pools_on(claim, node)?;
-                    // The pools' answer is the same for all nodes unless some pool is tied to nodes.
-                    let answer = if same_everywhere {
-                        shared
-                            .get_or_insert_with(|| addresses(&pools, &promised, snapshot))
-                            .clone()
-                    } else {
-                        addresses(&pools, &promised, snapshot)
-                    };
-                    answer.map(|()| Fit { pools, score })
-                });
-            (name.clone(), verdict.map_or_else(Verdict::Refused, Verdict::Fits))
-        })
+        .map(|name| (name.clone(), placement.on(name)))
         .collect()
 }
 
@@ -175,82 +236,41 @@ pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)]) -> Option<Commitmen
     }
 }
 
-/// All addresses promised to others than `uid`.
-fn promised(
-    uid: &PodUid,
-    snapshot: &ClusterSnapshot,
-    commitments: &Commitments,
-    settings: &Settings,
-) -> Promised {
-    let mut promised = Promised::default();
-    for (other, pod) in &snapshot.unallocated {
-        if let (true, Phase::Bound(node)) = (other != uid, &pod.phase) {
-            for set in unfetched(pod, node, snapshot, settings) {
-                promised.add(&set);
-            }
-        }
-    }
-    for (other, commitment) in commitments {
-        if other != uid && snapshot.bound.get(other).is_none() {
-            for set in &commitment.pools {
-                promised.add(set);
-            }
-        }
-    }
-    promised
-}
-
-/// Whether the node's VFs serve the claim; the score when they do.
-fn vfs(
-    claim: &Claim,
-    node: &Node,
-    snapshot: &ClusterSnapshot,
-    commitments: &Commitments,
-    settings: &Settings,
-) -> Result<u8, Refusal> {
-    let facts = fitness(claim, node, snapshot, settings)?;
-    let used = snapshot.used.get(&node.name);
-    let (mut wanted_all, mut taken_all, mut offered_all) = (0_u32, 0_u32, 0_u32);
-    for (resource, need) in &claim.vfs {
-        let reserved = commitments
-            .iter()
-            .filter(|(uid, commitment)| {
-                **uid != claim.pod.uid
-                    && commitment.node.as_ref() == Some(&node.name)
-                    && snapshot.bound.get(*uid).is_none()
-            })
-            .filter_map(|(_, commitment)| commitment.vfs.get(resource))
-            .sum::<u32>();
-        let shortage = Shortage {
-            resource: resource.clone(),
-            wanted: need.count,
-            allocatable: node.allocatable.get(resource).copied().unwrap_or(0),
-            taken: used
-                .and_then(|used| used.get(resource))
+impl Placement<'_> {
+    /// Whether the node's VFs serve the claim; the score when they do.
+    fn vfs(&self, node: &Node) -> Result<u8, Refusal> {
+        let facts = fitness(self.claim, node, self.snapshot, self.settings)?;
+        let used = self.snapshot.used.get(&node.name);
+        let reserved = self.reserved.get(&node.name);
+        let (mut in_use, mut offered) = (0_u32, 0_u32);
+        for (resource, need) in &self.claim.vfs {
+            let seen = used.and_then(|used| used.get(resource)).copied().unwrap_or(0);
+            let unseen = reserved
+                .and_then(|reserved| reserved.get(resource))
                 .copied()
-                .unwrap_or(0)
-                .saturating_add(reserved),
-            unfit: facts.map_or(0, |facts| unfit(facts, resource, need)),
-        };
-        let free = shortage
-            .allocatable
-            .saturating_sub(shortage.taken)
-            .saturating_sub(shortage.unfit);
-        if free < need.count {
-            let without_fault = shortage.allocatable.saturating_sub(shortage.taken) >= need.count;
-            let fault = facts
-                .filter(|_| without_fault)
-                .and_then(|facts| worst_fault(facts, resource, need));
-            return Err(match fault {
-                Some(fault) => Refusal::Unfit(fault, shortage),
-                None => Refusal::TooFewVfs(shortage),
-            });
+                .unwrap_or(0);
+            let shortage = Shortage {
+                resource: resource.clone(),
+                wanted: need.count,
+                allocatable: node.allocatable.get(resource).copied().unwrap_or(0),
+                taken: seen.saturating_add(unseen),
+                unfit: facts.map_or(0, |facts| unfit(facts, resource, need)),
+            };
+            let left = shortage.allocatable.saturating_sub(shortage.taken);
+            if left.saturating_sub(shortage.unfit) < need.count {
+                let fault = facts
+                    .filter(|_| left >= need.count)
+                    .and_then(|facts| worst_fault(facts, resource, need));
+                return Err(match fault {
+                    Some(fault) => Refusal::Unfit(fault, shortage),
+                    None => Refusal::TooFewVfs(shortage),
+                });
+            }
+            in_use = in_use.saturating_add(need.count).saturating_add(shortage.taken);
+            offered = offered.saturating_add(shortage.allocatable);
         }
-        wanted_all = wanted_all.saturating_add(need.count);
-        taken_all = taken_all.saturating_add(shortage.taken);
-        offered_all = offered_all.saturating_add(shortage.allocatable);
+        Ok(packing(in_use, offered))
     }
-    Ok(packing(wanted_all.saturating_add(taken_all), offered_all))
 }
 
 /// Tenths of the offered VFs that are in use.
