@@ -72,18 +72,23 @@ tools: ## Build the control plane, KWOK and Spiderpool from their Go modules, in
 	@$(go)
 	tests/control_plane/tools/build
 
+# The tests mostly wait for the cluster, so many of them share few cores well.
 .PHONY: control-plane
 control-plane: tools ## The tests on a real control plane
 	@$(rust)
-	cargo test --no-fail-fast --test control_plane
+	RUST_TEST_THREADS=8 cargo test --no-fail-fast --test control_plane
+
+.PHONY: record
+record: tools ## Record what the real apiserver and scheduler send into tests/fixtures/recorded
+	@$(rust)
+	cargo build --quiet --bin pointsman --example cluster
+	cargo run --quiet --example cluster record
 
 .PHONY: cluster
 cluster: tools ## Start a control plane with fake InfiniBand nodes to play with
 	@$(rust)
-	cargo run --quiet --example cluster
+	tests/control_plane/tools/cluster up
 
 .PHONY: cluster-down
 cluster-down: ## End it
-	@pid=$$(cat $(CACHE)/cluster.pid 2>/dev/null || true); \
-	if [ -n "$$pid" ] && grep -qs cluster "/proc/$$pid/cmdline"; then kill -INT "$$pid"; \
-	else echo "No cluster is running."; fi
+	tests/control_plane/tools/cluster down
