@@ -1,0 +1,72 @@
+//! The folder of one run: configuration, certificates, data and logs of every process it starts.
+//!
+//! It lies in the cache, outside the repository, and stays for whoever wants to read a log after a failure; the folders
+//! of the last few runs are kept, older ones go when a new run starts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::tools;
+
+/// How many finished runs stay readable.
+const KEPT: usize = 4;
+
+pub(crate) struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    pub(crate) fn create() -> Self {
+        let runs = tools::cache().join("runs");
+        fs::create_dir_all(&runs).unwrap();
+        remove_old(&runs);
+        let path = runs.join(std::process::id().to_string());
+        // A leftover of an earlier process that had our id.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes one file of the run and returns where it is.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn log(&self, process: &str) -> PathBuf {
+        self.path.join(format!("{process}.log"))
+    }
+}
+
+/// The last lines of a log, for a failure's report.
+pub(crate) fn tail(log: &Path, lines: usize) -> String {
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let from = text.lines().count().saturating_sub(lines);
+    text.lines()
+        .skip(from)
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Removes the folders of runs that ended, but for the newest. A folder's name is its owner's process id.
+fn remove_old(runs: &Path) {
+    let mut ended: Vec<(SystemTime, PathBuf)> = fs::read_dir(runs)
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(|run| !Path::new("/proc").join(run.file_name()).exists())
+        .filter_map(|run| Some((run.metadata().ok()?.modified().ok()?, run.path())))
+        .collect();
+    ended.sort();
+    for (_, path) in ended.iter().rev().skip(KEPT) {
+        // Another run may be removing it too.
+        let _ = fs::remove_dir_all(path);
+    }
+}

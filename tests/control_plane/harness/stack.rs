@@ -1,0 +1,343 @@
+//! One `pointsman serve`, one kube-scheduler that asks it, and the webhook configuration that sends it the pods of the
+//! stack's namespaces.
+//!
+//! Most tests share the stack of [`shared`]; those that stop or kill the program have their own. [`without_extender`]
+//! is the proof that a test can fail: the same webhook, and a scheduler that was never told of the extender.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::http::Request;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+
+use super::api::MUTATING_WEBHOOKS;
+use super::certs::Authority;
+use super::http;
+use super::nodes::PREFIX;
+use super::plane::{self, ControlPlane, OUR_USER, START, TRIES, listens};
+use super::ports;
+use super::process::{Process, Program};
+use super::run_folder::tail;
+use super::wait::eventually;
+
+/// The resource names of all tests that share a stack: a scheduler reads its extender's once, at its start.
+const TESTS: &[&str] = &["t1", "t3", "t2x", "t3x", "t5x"];
+
+static SHARED: OnceCell<Stack> = OnceCell::const_new();
+static WITHOUT_EXTENDER: OnceCell<Stack> = OnceCell::const_new();
+
+pub(crate) async fn shared() -> &'static Stack {
+    SHARED
+        .get_or_init(async || Stack::start(plane::shared().await, "pointsman", TESTS, Asks::Us).await)
+        .await
+}
+
+pub(crate) async fn without_extender() -> &'static Stack {
+    let start = async || Stack::start(plane::shared().await, "no-extender", TESTS, Asks::Nobody).await;
+    WITHOUT_EXTENDER.get_or_init(start).await
+}
+
+/// Whom the scheduler of a stack asks.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Asks {
+    Us,
+    Nobody,
+}
+
+/// The three listeners of the program.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) webhook: u16,
+    pub(crate) extender: u16,
+    pub(crate) admin: u16,
+}
+
+impl Ports {
+    pub(crate) fn free() -> Self {
+        Self {
+            webhook: ports::free(),
+            extender: ports::free(),
+            admin: ports::free(),
+        }
+    }
+}
+
+pub(crate) struct Stack {
+    name: String,
+    plane: &'static ControlPlane,
+    ports: Ports,
+    serve: Mutex<Option<Process>>,
+    scheduler: Process,
+}
+
+impl Stack {
+    /// Starts all of it; `name` becomes the scheduler's name too. `tests` are the prefixes of the resources it manages.
+    pub(crate) async fn start(plane: &'static ControlPlane, name: &str, tests: &[&str], asks: Asks) -> Self {
+        let ports = Ports::free();
+        Self::start_behind(plane, name, tests, asks, ports, ports).await
+    }
+
+    /// The same with something in between: the program listens on `ports`, the cluster calls it on `called`.
+    pub(crate) async fn start_behind(
+        plane: &'static ControlPlane,
+        name: &str,
+        tests: &[&str],
+        asks: Asks,
+        ports: Ports,
+        called: Ports,
+    ) -> Self {
+        write_certificate(plane, name, &plane.authority);
+        let scheduler =
+            start_scheduler(plane, name, tests, (asks == Asks::Us).then_some(called.extender)).await;
+        let stack = Self {
+            name: name.to_owned(),
+            plane,
+            ports,
+            serve: Mutex::new(None),
+            scheduler,
+        };
+        stack.serve().await;
+        stack.create_webhook_configuration(called.webhook).await;
+        stack
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn plane(&self) -> &'static ControlPlane {
+        self.plane
+    }
+
+    pub(crate) fn webhook_port(&self) -> u16 {
+        self.ports.webhook
+    }
+
+    /// Starts the program, and waits until it says that it is ready.
+    pub(crate) async fn serve(&self) {
+        *self.serve.lock().unwrap() = Some(self.program().start(self.plane.run.log(&self.log_name())));
+        eventually(
+            &format!("pointsman serve of {} is ready", self.name),
+            START,
+            async || {
+                let runs = self.serve.lock().unwrap().as_mut().is_some_and(Process::runs);
+                assert!(
+                    runs,
+                    "pointsman serve ended:\n{}",
+                    tail(&self.plane.run.log(&self.log_name()), 20)
+                );
+                self.get("/readyz").await.map(|_| ())
+            },
+        )
+        .await;
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) async fn kill(&self) {
+        self.end("KILL").await;
+    }
+
+    /// The way a cluster stops it.
+    pub(crate) async fn terminate(&self) -> Option<i32> {
+        self.end("TERM").await
+    }
+
+    async fn end(&self, signal: &str) -> Option<i32> {
+        let mut process = self.serve.lock().unwrap().take().unwrap();
+        process.signal(signal);
+        process.ended(Duration::from_mins(1)).await
+    }
+
+    /// One of the program's counters, summed over all label sets that contain each of `labels`, written as `key="value"`.
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.get("/metrics").await.unwrap();
+        let samples = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (set, value) = rest.rsplit_once(' ')?;
+            let ours = set.is_empty() || set.starts_with('{');
+            (ours && labels.iter().all(|label| set.contains(label))).then(|| value.parse::<f64>().unwrap())
+        });
+        samples.sum()
+    }
+
+    /// `GET` on the admin listener.
+    pub(crate) async fn get(&self, path: &str) -> Result<String, String> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.admin)).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let request = Request::get(path)
+            .header("Host", "127.0.0.1")
+            .body(Bytes::new())
+            .unwrap();
+        let answer = http::send(stream, request).await?;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        if answer.status().is_success() {
+            Ok(text)
+        } else {
+            Err(format!("{}: {text}", answer.status()))
+        }
+    }
+
+    pub(crate) fn logs(&self) -> [PathBuf; 2] {
+        [
+            self.plane.run.log(&self.log_name()),
+            self.scheduler.log().to_owned(),
+        ]
+    }
+
+    /// Where the program reads its certificate.
+    pub(crate) fn tls_folder(&self) -> PathBuf {
+        self.plane.run.path().join(&self.name).join("tls")
+    }
+
+    fn log_name(&self) -> String {
+        format!("pointsman-{}", self.name)
+    }
+
+    fn program(&self) -> Program {
+        let configuration = json!({
+            "apiVersion": "config.pointsman.io/v1alpha1",
+            "kind": "Configuration",
+            "scheduler": {"mode": "dedicated", "name": self.name},
+            "webhook": {"configurationName": self.name},
+        });
+        let configuration = self
+            .plane
+            .run
+            .write(&format!("{}/config.yaml", self.name), configuration.to_string());
+        Program::new("pointsman", &our_binary())
+            .arg("serve")
+            .arg(format!("--webhook-listen=127.0.0.1:{}", self.ports.webhook))
+            .arg(format!("--extender-listen=127.0.0.1:{}", self.ports.extender))
+            .arg(format!("--admin-listen=127.0.0.1:{}", self.ports.admin))
+            .arg(format!("--tls-dir={}", self.tls_folder().display()))
+            .arg(format!("--config={}", configuration.display()))
+            .env(
+                "KUBECONFIG",
+                self.plane.kubeconfig(OUR_USER).display().to_string(),
+            )
+    }
+
+    /// The configuration that `manifests/` ships, pointed at this stack's program and narrowed to its namespaces.
+    async fn create_webhook_configuration(&self, port: u16) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/webhook.yaml");
+        let mut objects: Vec<Value> =
+            serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap();
+        objects.retain(|object| object["kind"] == "MutatingWebhookConfiguration");
+        let mut configuration = objects
+            .pop()
+            .expect("manifests/webhook.yaml has a MutatingWebhookConfiguration");
+        configuration["metadata"]["name"] = json!(self.name);
+        let authority = base64(self.plane.authority.certificate().as_bytes());
+        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+            let path = webhook["clientConfig"]["service"]["path"]
+                .as_str()
+                .unwrap_or("/mutate");
+            webhook["clientConfig"] =
+                json!({"url": format!("https://127.0.0.1:{port}{path}"), "caBundle": authority});
+            webhook["namespaceSelector"]["matchLabels"] = json!({"pointsman-test/stack": self.name});
+        }
+        self.plane
+            .api
+            .create(&MUTATING_WEBHOOKS.all(), configuration)
+            .await
+            .unwrap();
+    }
+}
+
+/// Puts a new leaf into the stack's certificate folder, as a kubelet does for a mounted Secret: the files are links
+/// through `..data`, and `..data` is replaced in one step.
+pub(crate) fn write_certificate(plane: &ControlPlane, stack: &str, authority: &Authority) {
+    let leaf = authority.leaf();
+    let folder = plane.run.path().join(stack).join("tls");
+    let version = format!("..{}", ports::free());
+    plane
+        .run
+        .write(&format!("{stack}/tls/{version}/tls.crt"), leaf.certificate);
+    plane
+        .run
+        .write(&format!("{stack}/tls/{version}/tls.key"), leaf.key);
+    let next = folder.join("..data_tmp");
+    std::os::unix::fs::symlink(&version, &next).unwrap();
+    fs::rename(&next, folder.join("..data")).unwrap();
+    for file in ["tls.crt", "tls.key"] {
+        // They exist from the first time on.
+        let _ = std::os::unix::fs::symlink(format!("..data/{file}"), folder.join(file));
+    }
+}
+
+async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], extender: Option<u16>) -> Process {
+    let resources: BTreeSet<String> = tests
+        .iter()
+        .flat_map(|test| (0..8).map(move |rail| format!("{PREFIX}/{test}_rail{rail}")))
+        .collect();
+    let extenders = extender.map(|port| {
+        let managed: Vec<_> = resources
+            .iter()
+            .map(|name| json!({"name": name, "ignoredByScheduler": false}))
+            .collect();
+        json!({
+            "urlPrefix": format!("http://127.0.0.1:{port}"),
+            "filterVerb": "filter", "prioritizeVerb": "prioritize", "bindVerb": "bind",
+            "weight": 10, "nodeCacheCapable": true, "enableHTTPS": false, "httpTimeout": "5s",
+            "managedResources": managed, "ignorable": false,
+        })
+    });
+    for _ in 0..TRIES {
+        let port = ports::free();
+        let configuration = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "leaderElection": {"leaderElect": false},
+            "clientConnection": {"kubeconfig": plane.kubeconfig("system:kube-scheduler"), "qps": 500, "burst": 1000},
+            "profiles": [{"schedulerName": name, "percentageOfNodesToScore": 100}],
+            "extenders": extenders.iter().collect::<Vec<_>>(),
+        });
+        let configuration = plane
+            .run
+            .write(&format!("{name}/scheduler.yaml"), configuration.to_string());
+        let mut scheduler = Program::new("kube-scheduler", &plane.tools.kubernetes("kube-scheduler"))
+            .arg(format!("--config={}", configuration.display()))
+            .args([
+                "--bind-address=127.0.0.1",
+                "--authorization-always-allow-paths=/healthz,/readyz,/metrics",
+            ])
+            .arg(format!("--secure-port={port}"))
+            .arg(format!("--cert-dir={}", plane.run.path().join(name).display()))
+            .args(["--authentication-tolerate-lookup-failure=true", "-v=2"])
+            .start(plane.run.log(&format!("kube-scheduler-{name}")));
+        if listens(&mut scheduler, &format!("https://127.0.0.1:{port}")).await {
+            return scheduler;
+        }
+    }
+    panic!("kube-scheduler found no free port in {TRIES} tries");
+}
+
+/// The program under test. Cargo names it to tests, not to examples; those lie in a folder beside it.
+fn our_binary() -> PathBuf {
+    let beside = || {
+        std::env::current_exe()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .join("pointsman")
+    };
+    option_env!("CARGO_BIN_EXE_pointsman").map_or_else(beside, PathBuf::from)
+}
+
+/// Standard base64: the form of bytes in Kubernetes' JSON.
+fn base64(bytes: &[u8]) -> String {
+    serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec()))
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
