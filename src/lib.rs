@@ -17,6 +17,7 @@ pub mod args;
 pub mod cluster;
 pub mod config;
 pub mod decide;
+pub mod extender;
 pub mod run;
 pub mod serve;
 pub mod telemetry;

@@ -21,6 +21,8 @@ pub struct Claim {
     pub pod: PodRef,
     /// VFs per resource, with what its networks ask of the PFs behind them.
     pub vfs: BTreeMap<ResourceName, VfNeed>,
+    /// Some network of the pod attaches one of those VFs: it asked for RDMA, not just for some extended resource.
+    pub attaches_vfs: bool,
     /// A network that needs a node in exclusive RDMA mode, where there is one.
     pub exclusive: Option<NetworkRef>,
     /// Addresses, one for each interface and family.
@@ -28,7 +30,7 @@ pub struct Claim {
 }
 
 /// VFs of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VfNeed {
     /// How many.
     pub count: u32,
@@ -106,6 +108,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
                 )
             })
             .collect(),
+        attaches_vfs: false,
         exclusive: None,
         demands: Vec::new(),
     };
@@ -136,6 +139,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     // Other extended resources of the pod (GPUs) are the scheduler's own business: it has counted them before
     // it asks. A pod that asks for VFs without naming a network gives nothing to tell them apart by.
     if !networked.is_empty() {
+        claim.attaches_vfs = networked.iter().any(|resource| claim.vfs.contains_key(resource));
         claim.vfs.retain(|resource, _| networked.contains(resource));
     }
     Ok(claim)

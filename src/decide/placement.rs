@@ -53,8 +53,10 @@ pub struct Placement<'a> {
     settings: &'a Settings,
     promised: Promised,
     reserved: BTreeMap<&'a NodeName, BTreeMap<&'a ResourceName, u32>>,
-    /// The pools' answer, where no pool is tied to nodes.
-    same_everywhere: Option<Option<Result<(), Refusal>>>,
+    /// Some pool is tied to nodes, so that the pools' answer differs between them.
+    tied: bool,
+    /// The pools' answer for all nodes, where none is.
+    everywhere: Option<Result<(), Refusal>>,
 }
 
 impl<'a> Placement<'a> {
@@ -100,7 +102,8 @@ impl<'a> Placement<'a> {
             settings,
             promised,
             reserved,
-            same_everywhere: (!tied).then_some(None),
+            tied,
+            everywhere: None,
         }
     }
 
@@ -117,11 +120,11 @@ impl<'a> Placement<'a> {
             .ok_or_else(|| Refusal::NodeUnknown(name.clone()))?;
         let score = self.vfs(node)?;
         let pools = pools_on(self.claim, node)?;
-        match &mut self.same_everywhere {
-            Some(answer) => answer
-                .get_or_insert_with(|| addresses(&pools, &self.promised, self.snapshot))
-                .clone()?,
-            None => addresses(&pools, &self.promised, self.snapshot)?,
+        if self.tied {
+            addresses(&pools, &self.promised, self.snapshot)?;
+        } else {
+            let answer = || addresses(&pools, &self.promised, self.snapshot);
+            self.everywhere.get_or_insert_with(answer).clone()?;
         }
         Ok(Fit { pools, score })
     }

@@ -1,7 +1,8 @@
 //! Builders for tests: the smallest valid thing, to be changed in the one respect a test is about.
 
 use super::address::Family;
-use super::pod::Affinity;
+use super::names::PodRef;
+use super::pod::{Affinity, Phase, Pod, PoolRequest};
 use super::pool::{Pool, PoolFacts};
 use std::collections::BTreeMap;
 
@@ -22,5 +23,25 @@ pub(crate) fn pool(name: &str, free: u64) -> Pool {
             size: free,
             holders: BTreeMap::new(),
         }),
+    }
+}
+
+/// A pending pod in namespace `default`, its UID `uid-<name>`, that asks for nothing.
+pub(crate) fn pod(name: &str) -> Pod {
+    Pod {
+        at: PodRef {
+            namespace: "default".into(),
+            name: name.into(),
+            uid: format!("uid-{name}").into(),
+        },
+        labels: BTreeMap::new(),
+        created: String::new(),
+        requests: BTreeMap::new(),
+        scheduler: None,
+        phase: Phase::Pending { refused: false },
+        host_network: false,
+        default_network: None,
+        networks: Ok(Vec::new()),
+        pools: Ok(PoolRequest::None),
     }
 }

@@ -1,0 +1,117 @@
+//! Writing a Binding. The apiserver copies a Binding's annotations to the pod in the same write, so that the
+//! placement record and the binding are one atomic step.
+
+use futures::future::BoxFuture;
+use kube::Client;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::decide::annotation;
+use crate::decide::names::{NodeName, PodRef, PoolName};
+use crate::decide::placement::Fit;
+use crate::decide::problem::chain;
+
+/// Less than the five seconds kube-scheduler waits by default, so that it gets our answer and not its own.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// A binding to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The pod; its UID is a precondition.
+    pub pod: PodRef,
+    /// The node.
+    pub node: NodeName,
+    /// Annotations for the pod.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Why a Binding was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// The apiserver said no: the pod is not bound by this.
+    #[error("the API server refused the binding: {0}")]
+    Refused(String),
+    /// No answer, or none that says: the pod may be bound.
+    #[error("the API server did not say whether the binding was written: {0}")]
+    Unclear(String),
+}
+
+/// Writes Bindings.
+pub trait Binder: Send + Sync + 'static {
+    /// Writes one.
+    fn bind(&self, binding: Binding) -> BoxFuture<'_, Result<(), BindError>>;
+}
+
+/// Writes Bindings to the cluster.
+#[derive(Clone)]
+pub struct ClusterBinder(pub Client);
+
+impl Binder for ClusterBinder {
+    fn bind(&self, binding: Binding) -> BoxFuture<'_, Result<(), BindError>> {
+        Box::pin(async move {
+            let request = request(&binding).map_err(BindError::Refused)?;
+            let answer = tokio::time::timeout(DEADLINE, self.0.request::<serde_json::Value>(request)).await;
+            match answer {
+                Ok(Ok(_)) => Ok(()),
+                // 4xx: it was looked at and refused. 429 says "later", before anything was written.
+                Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
+                    Err(BindError::Refused(status.message.clone()))
+                }
+                Ok(Err(error)) => Err(BindError::Unclear(chain(&error))),
+                Err(_) => Err(BindError::Unclear(format!(
+                    "no answer within {} s",
+                    DEADLINE.as_secs()
+                ))),
+            }
+        })
+    }
+}
+
+/// The annotations that record where a pod was placed, and from which pools its addresses may come.
+#[must_use]
+pub fn placement_record(node: &NodeName, fit: &Fit) -> BTreeMap<String, String> {
+    #[derive(Serialize)]
+    struct Record<'a> {
+        node: &'a str,
+        // The tier domain of the pod's gang; gangs are not placed as such yet.
+        domain: Option<&'a str>,
+        pools: BTreeMap<&'a str, Vec<&'a str>>,
+    }
+    let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (interface, set) in &fit.pools {
+        pools
+            .entry(interface.as_str())
+            .or_default()
+            .extend(set.iter().map(PoolName::as_str));
+    }
+    let record = Record {
+        node: node.as_str(),
+        domain: None,
+        pools,
+    };
+    // A map of texts always serialises; an empty record would be told by its absence.
+    serde_json::to_string(&record)
+        .map(|text| BTreeMap::from([(annotation::PLACEMENT.to_owned(), text)]))
+        .unwrap_or_default()
+}
+
+fn request(binding: &Binding) -> Result<axum::http::Request<Vec<u8>>, String> {
+    let PodRef { namespace, name, uid } = &binding.pod;
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {
+            "name": name.as_str(),
+            "namespace": namespace.as_str(),
+            "uid": uid.as_str(),
+            "annotations": binding.annotations,
+        },
+        "target": {"apiVersion": "v1", "kind": "Node", "name": binding.node.as_str()},
+    });
+    axum::http::Request::post(format!("/api/v1/namespaces/{namespace}/pods/{name}/binding"))
+        .header(axum::http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes())
+        .map_err(|error| format!("no request can be made for {namespace}/{name}: {error}"))
+}

@@ -1,0 +1,339 @@
+//! The verbs of the extender. Each decodes, converts, decides under the ledger's lock, and encodes; what came of it
+//! is one log line and one count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::api::{
+    ExtenderArgs, ExtenderBindingArgs, ExtenderBindingResult, ExtenderFilterResult, HostPriority,
+};
+use super::bind::{BindError, Binder, Binding, placement_record};
+use super::ledger::Ledger;
+use super::nudge::Waiting;
+use crate::cluster::convert;
+use crate::decide::claim::claim;
+use crate::decide::names::{NodeName, PodRef};
+use crate::decide::placement::{self, Verdict};
+use crate::decide::pod::Pod;
+use crate::decide::problem::chain;
+use crate::decide::reason::{Reason, Refusal};
+use crate::decide::settings::Settings;
+use crate::telemetry::label::{ExtenderVerdict, Verb};
+use crate::telemetry::metrics::Metrics;
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct State {
+    /// Every promise, and the snapshots it is checked against.
+    pub ledger: Arc<Ledger>,
+    /// Pods that were refused, to be woken when something changes for them.
+    pub waiting: Arc<Waiting>,
+    /// What decisions depend on.
+    pub settings: Arc<Settings>,
+    /// Who writes Bindings.
+    pub binder: Arc<dyn Binder>,
+    /// Whether every watch has listed.
+    pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Counts of what was answered.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Tells the scheduler to come back with growing pauses.
+const NOT_READY: &str = "pointsman is still reading the cluster; see its /readyz";
+
+/// What to configure when the scheduler sends whole Node objects: they break its own scoring
+/// (kubernetes/kubernetes#141781), so that form is not served.
+const NO_NAMES: &str = "the request names no nodes: set nodeCacheCapable: true for this extender in the KubeSchedulerConfiguration";
+
+/// The extender's routes.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/filter", post(filter))
+        .route("/prioritize", post(prioritize))
+        .route("/bind", post(bind))
+        .with_state(state)
+}
+
+async fn filter(axum::extract::State(state): axum::extract::State<State>, body: Bytes) -> Response {
+    let call = Call::begin(Verb::Filter, &state);
+    let args: ExtenderArgs = match decode(&body) {
+        Ok(args) => args,
+        Err(problem) => return call.malformed(&problem),
+    };
+    let pod = Arc::new(convert::pod::pod(&args.pod, &state.settings));
+    let failed = |error: &str| ExtenderFilterResult {
+        error: error.to_owned(),
+        ..ExtenderFilterResult::default()
+    };
+    let Some(names) = args.node_names else {
+        return call.end(ExtenderVerdict::Malformed, &pod.at, NO_NAMES, &failed(NO_NAMES));
+    };
+    if !(state.is_ready)() {
+        return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &failed(NOT_READY));
+    }
+    let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
+    let verdicts = state.ledger.decide(call.began, |snapshot, book| {
+        match claim(&pod, snapshot, &state.settings) {
+            Err(refusal) => {
+                state.ledger.hold(book, &pod, None, call.began);
+                names
+                    .iter()
+                    .map(|name| (name.clone(), Verdict::Refused(refusal.clone())))
+                    .collect()
+            }
+            Ok(claim) => {
+                let verdicts =
+                    placement::place(&claim, &names, snapshot, book.commitments(), &state.settings);
+                state
+                    .ledger
+                    .hold(book, &pod, placement::hold(&claim, &verdicts), call.began);
+                verdicts
+            }
+        }
+    });
+    let mut answer = ExtenderFilterResult::default();
+    let mut tally: BTreeMap<Reason, (u64, &NodeName, &Refusal)> = BTreeMap::new();
+    for (name, verdict) in &verdicts {
+        match verdict {
+            Verdict::Fits(_) => answer.node_names.push(name.as_str().to_owned()),
+            Verdict::Refused(refusal) => {
+                let reason = refusal.reason();
+                answer
+                    .failed_and_unresolvable_nodes
+                    .insert(name.as_str().to_owned(), reason.text());
+                tally.entry(reason).or_insert((0, name, refusal)).0 += 1;
+            }
+        }
+    }
+    for (reason, (nodes, ..)) in &tally {
+        state.metrics.node_refusals(reason.slug(), *nodes);
+    }
+    let verdict = if answer.node_names.is_empty() {
+        state.waiting.refused(&pod, names);
+        ExtenderVerdict::Refused
+    } else {
+        state.waiting.placed(&pod.at.uid);
+        ExtenderVerdict::Fits
+    };
+    let why = explain(&tally);
+    call.end(verdict, &pod.at, &why, &answer)
+}
+
+/// Each reason with the number of nodes, one of them as an example, and the remedy.
+fn explain(tally: &BTreeMap<Reason, (u64, &NodeName, &Refusal)>) -> String {
+    let parts = tally.iter().map(|(reason, (nodes, example, refusal))| {
+        format!(
+            "{nodes} x {}, as {example}: {refusal}; {}",
+            reason.slug(),
+            reason.remedy()
+        )
+    });
+    parts.collect::<Vec<_>>().join(" | ")
+}
+
+async fn prioritize(axum::extract::State(state): axum::extract::State<State>, body: Bytes) -> Response {
+    let call = Call::begin(Verb::Prioritize, &state);
+    let args: ExtenderArgs = match decode(&body) {
+        Ok(args) => args,
+        Err(problem) => return call.malformed(&problem),
+    };
+    let pod = convert::pod::pod(&args.pod, &state.settings);
+    let nothing: [HostPriority; 0] = [];
+    let Some(names) = args.node_names else {
+        return call.end(ExtenderVerdict::Malformed, &pod.at, NO_NAMES, &nothing);
+    };
+    if !(state.is_ready)() {
+        return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &nothing);
+    }
+    let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
+    let verdicts = state.ledger.decide(call.began, |snapshot, book| {
+        claim(&pod, snapshot, &state.settings).map_or_else(
+            |_| Vec::new(),
+            |claim| placement::place(&claim, &names, snapshot, book.commitments(), &state.settings),
+        )
+    });
+    // The scheduler takes a host that is not named as 0, and saves the cost of reading it.
+    let scores: Vec<HostPriority> = verdicts
+        .into_iter()
+        .filter_map(|(name, verdict)| match verdict {
+            Verdict::Fits(fit) if fit.score > 0 => Some(HostPriority {
+                host: name.as_str().to_owned(),
+                score: fit.score,
+            }),
+            Verdict::Fits(_) | Verdict::Refused(_) => None,
+        })
+        .collect();
+    call.end(ExtenderVerdict::Scored, &pod.at, "", &scores)
+}
+
+async fn bind(axum::extract::State(state): axum::extract::State<State>, body: Bytes) -> Response {
+    let call = Call::begin(Verb::Bind, &state);
+    let args: ExtenderBindingArgs = match decode(&body) {
+        Ok(args) => args,
+        Err(problem) => return call.malformed(&problem),
+    };
+    let at = PodRef {
+        namespace: args.pod_namespace.into(),
+        name: args.pod_name.into(),
+        uid: args.pod_uid.into(),
+    };
+    let failed = |error: String| ExtenderBindingResult { error };
+    if !(state.is_ready)() {
+        return call.end(
+            ExtenderVerdict::NotReady,
+            &at,
+            NOT_READY,
+            &failed(NOT_READY.to_owned()),
+        );
+    }
+    let node = NodeName::from(args.node);
+    let binding = match reserve(&state, &at, &node, call.began) {
+        Ok(binding) => binding,
+        Err(NotReserved::Unknown) => {
+            let why = "the pod is not known: it was neither filtered here nor seen by the watch";
+            return call.end(ExtenderVerdict::Error, &at, why, &failed(why.to_owned()));
+        }
+        Err(NotReserved::Refused(refusal)) => {
+            state.metrics.node_refusals(refusal.reason().slug(), 1);
+            let why = format!("as {node}: {refusal}");
+            return call.end(
+                ExtenderVerdict::Refused,
+                &at,
+                &why,
+                &failed(refusal.reason().text().to_owned()),
+            );
+        }
+    };
+    match state.binder.bind(binding).await {
+        Ok(()) => {
+            state.waiting.placed(&at.uid);
+            call.end(
+                ExtenderVerdict::Bound,
+                &at,
+                node.as_str(),
+                &ExtenderBindingResult::default(),
+            )
+        }
+        Err(error) => {
+            // What may have been written stays promised until the watch shows it, or its lifetime ends.
+            if let BindError::Refused(_) = error {
+                state.ledger.release(&at.uid);
+            }
+            call.end(
+                ExtenderVerdict::Error,
+                &at,
+                &chain(&error),
+                &failed(error.to_string()),
+            )
+        }
+    }
+}
+
+/// Why nothing was reserved.
+enum NotReserved {
+    Unknown,
+    Refused(Refusal),
+}
+
+/// Checks once more and reserves, in one step.
+fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<Binding, NotReserved> {
+    state.ledger.decide(now, |snapshot, book| {
+        let pod: Arc<Pod> = book
+            .pod(&at.uid)
+            .or_else(|| snapshot.pending.get(&at.uid).cloned())
+            .ok_or(NotReserved::Unknown)?;
+        let claim = claim(&pod, snapshot, &state.settings).map_err(NotReserved::Refused)?;
+        let verdicts = placement::place(&claim, [node], snapshot, book.commitments(), &state.settings);
+        match verdicts.into_iter().next() {
+            Some((_, Verdict::Fits(fit))) => {
+                let commitment = placement::commitment(&claim, node, &fit);
+                state.ledger.reserve(book, &pod, commitment, now);
+                Ok(Binding {
+                    pod: at.clone(),
+                    node: node.clone(),
+                    annotations: placement_record(node, &fit),
+                })
+            }
+            Some((_, Verdict::Refused(refusal))) => {
+                state.ledger.hold(book, &pod, None, now);
+                Err(NotReserved::Refused(refusal))
+            }
+            None => Err(NotReserved::Refused(Refusal::NodeUnknown(node.clone()))),
+        }
+    })
+}
+
+/// One call of the scheduler, from its arrival to its answer.
+struct Call<'a> {
+    verb: Verb,
+    began: Instant,
+    metrics: &'a Metrics,
+}
+
+impl<'a> Call<'a> {
+    fn begin(verb: Verb, state: &'a State) -> Self {
+        Self {
+            verb,
+            began: Instant::now(),
+            metrics: &state.metrics,
+        }
+    }
+
+    /// Answers, counts and logs.
+    fn end(&self, verdict: ExtenderVerdict, pod: &PodRef, why: &str, answer: &impl Serialize) -> Response {
+        let took = self.began.elapsed();
+        self.metrics.extender_request(self.verb, verdict, took);
+        info!(
+            verb = %self.verb,
+            verdict = %verdict,
+            namespace = %pod.namespace,
+            pod = %pod.name,
+            uid = %pod.uid,
+            reason = why,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            "extender"
+        );
+        encode(StatusCode::OK, answer)
+    }
+
+    fn malformed(&self, problem: &str) -> Response {
+        self.metrics
+            .extender_request(self.verb, ExtenderVerdict::Malformed, self.began.elapsed());
+        warn!(verb = %self.verb, verdict = %ExtenderVerdict::Malformed, error = problem, "extender");
+        encode(StatusCode::BAD_REQUEST, &json!({"error": problem}))
+    }
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let decoded = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        format!(
+            "the request cannot be read at {}: {}",
+            error.path(),
+            error.inner()
+        )
+    })?;
+    json.end()
+        .map_err(|error| format!("the request does not end where its JSON does: {error}"))?;
+    Ok(decoded)
+}
+
+/// One buffer, so that the answer has a Content-Length and leaves in one write: kube-scheduler opens a new
+/// connection after every chunked answer.
+fn encode(status: StatusCode, answer: &impl Serialize) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,247 @@
+//! The ledger: every promise that the API does not show yet, in one place under one lock.
+//!
+//! A *hold* is made when `filter` says yes and replaced by the pod's next filter; a *reservation* is made at bind.
+//! Both end when the pod is seen bound (from then on the snapshot counts it), when it is gone, or when their time is
+//! up. Whoever decides takes the lock first and the snapshot inside it, so that no promise falls between the two.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::decide::cluster::ClusterSnapshot;
+use crate::decide::names::PodUid;
+use crate::decide::placement::{Commitment, Commitments};
+use crate::decide::pod::Pod;
+
+/// How long promises last when nothing else ends them.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of a hold: longer than a scheduling cycle takes to come to bind.
+    pub hold: Duration,
+    /// Of a reservation whose Binding may or may not have been written: longer than the watch can lag behind.
+    pub reservation: Duration,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    lifetimes: Lifetimes,
+    published: Arc<ArcSwap<ClusterSnapshot>>,
+    book: Mutex<Book>,
+}
+
+/// What is written in the ledger.
+#[derive(Debug, Default)]
+pub struct Book {
+    commitments: Commitments,
+    entries: BTreeMap<PodUid, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    kind: Kind,
+    until: Instant,
+    /// The pod has been in a snapshot: when it is in none any more, it is gone.
+    seen: bool,
+    pod: Arc<Pod>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Hold,
+    Reservation,
+}
+
+impl Ledger {
+    /// An empty ledger over the snapshots published here.
+    #[must_use]
+    pub fn new(published: Arc<ArcSwap<ClusterSnapshot>>, lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            published,
+            book: Mutex::default(),
+        }
+    }
+
+    /// Decides with the newest snapshot and all promises in force, and may change the book; nobody else decides
+    /// meanwhile.
+    pub fn decide<T>(&self, now: Instant, decide: impl FnOnce(&ClusterSnapshot, &mut Book) -> T) -> T {
+        // A panic inside is answered as such; each change of the book is complete in itself.
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.published.load_full();
+        book.sweep(&snapshot, now);
+        decide(&snapshot, &mut book)
+    }
+
+    /// Replaces the pod's hold. A reservation stays: it is the stronger promise.
+    pub fn hold(&self, book: &mut Book, pod: &Arc<Pod>, commitment: Option<Commitment>, now: Instant) {
+        if book
+            .entries
+            .get(&pod.at.uid)
+            .is_some_and(|entry| entry.kind == Kind::Reservation)
+        {
+            return;
+        }
+        match commitment {
+            Some(commitment) => book.write(Kind::Hold, pod, commitment, now + self.lifetimes.hold),
+            None => book.strike(&pod.at.uid),
+        }
+    }
+
+    /// Makes the reservation that a Binding is written under.
+    pub fn reserve(&self, book: &mut Book, pod: &Arc<Pod>, commitment: Commitment, now: Instant) {
+        book.write(
+            Kind::Reservation,
+            pod,
+            commitment,
+            now + self.lifetimes.reservation,
+        );
+    }
+
+    /// Ends a promise: the Binding was refused for certain.
+    pub fn release(&self, uid: &PodUid) {
+        self.book
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .strike(uid);
+    }
+
+    /// How many holds and reservations are in force.
+    #[must_use]
+    pub fn len(&self) -> (usize, usize) {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = book
+            .entries
+            .values()
+            .filter(|entry| entry.kind == Kind::Hold)
+            .count();
+        (holds, book.entries.len() - holds)
+    }
+}
+
+impl Book {
+    /// The promises, as decisions take them.
+    #[must_use]
+    pub fn commitments(&self) -> &Commitments {
+        &self.commitments
+    }
+
+    /// The pod as the scheduler last sent it.
+    #[must_use]
+    pub fn pod(&self, uid: &PodUid) -> Option<Arc<Pod>> {
+        self.entries.get(uid).map(|entry| Arc::clone(&entry.pod))
+    }
+
+    fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
+        let uid = pod.at.uid.clone();
+        self.commitments.insert_mut(uid.clone(), Arc::new(commitment));
+        self.entries.insert(
+            uid,
+            Entry {
+                kind,
+                until,
+                seen: false,
+                pod: Arc::clone(pod),
+            },
+        );
+    }
+
+    fn strike(&mut self, uid: &PodUid) {
+        self.commitments.remove_mut(uid);
+        self.entries.remove(uid);
+    }
+
+    fn sweep(&mut self, snapshot: &ClusterSnapshot, now: Instant) {
+        let mut over = Vec::new();
+        for (uid, entry) in &mut self.entries {
+            let pending = snapshot.pending.contains_key(uid);
+            let gone = entry.seen && !pending;
+            entry.seen |= pending;
+            if gone || snapshot.bound.contains_key(uid) || entry.until <= now {
+                over.push(uid.clone());
+            }
+        }
+        for uid in over {
+            self.strike(&uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::names::NodeName;
+    use crate::decide::pod::Phase;
+    use crate::decide::testing;
+
+    const LIFETIMES: Lifetimes = Lifetimes {
+        hold: Duration::from_secs(30),
+        reservation: Duration::from_mins(2),
+    };
+
+    fn ledger() -> (Ledger, Arc<ArcSwap<ClusterSnapshot>>) {
+        let published: Arc<ArcSwap<ClusterSnapshot>> = Arc::default();
+        (Ledger::new(Arc::clone(&published), LIFETIMES), published)
+    }
+
+    fn one_address() -> Commitment {
+        Commitment {
+            pools: vec![vec!["p".into()]],
+            ..Commitment::default()
+        }
+    }
+
+    fn count(ledger: &Ledger, now: Instant) -> usize {
+        ledger.decide(now, |_, book| book.commitments().size())
+    }
+
+    #[test]
+    fn a_hold_ends_with_its_time_and_is_replaced_by_the_next() {
+        let (ledger, _) = ledger();
+        let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));
+        ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
+        ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
+        assert_eq!(count(&ledger, now), 1);
+        assert_eq!(count(&ledger, now + LIFETIMES.hold), 0);
+        ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
+        ledger.decide(now, |_, book| ledger.hold(book, &pod, None, now));
+        assert_eq!(count(&ledger, now), 0, "a pod that fits nowhere holds nothing");
+    }
+
+    #[test]
+    fn a_reservation_ends_when_the_pod_is_seen_bound_and_not_when_it_is_filtered_again() {
+        let (ledger, published) = ledger();
+        let (now, mut pod) = (Instant::now(), testing::pod("a"));
+        let pending = Arc::new(pod.clone());
+        ledger.decide(now, |_, book| {
+            ledger.reserve(book, &pending, one_address(), now);
+        });
+        ledger.decide(now, |_, book| ledger.hold(book, &pending, None, now));
+        assert_eq!(count(&ledger, now + LIFETIMES.hold), 1);
+        pod.phase = Phase::Bound(NodeName::from("n"));
+        let mut snapshot = ClusterSnapshot::default();
+        snapshot.bound.insert_mut(pod.at.uid.clone(), Arc::new(pod));
+        published.store(Arc::new(snapshot));
+        assert_eq!(count(&ledger, now), 0);
+    }
+
+    #[test]
+    fn a_promise_to_a_pod_that_is_gone_ends() {
+        let (ledger, published) = ledger();
+        let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));
+        ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
+        assert_eq!(
+            count(&ledger, now),
+            1,
+            "the watch may lag behind the scheduler: not seen yet is not gone"
+        );
+        let mut snapshot = ClusterSnapshot::default();
+        snapshot.pending.insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
+        published.store(Arc::new(snapshot));
+        assert_eq!(count(&ledger, now), 1);
+        published.store(Arc::default());
+        assert_eq!(count(&ledger, now), 0);
+    }
+}

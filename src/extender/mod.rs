@@ -1,0 +1,13 @@
+//! The kube-scheduler extender: which nodes can take a pod (`/filter`), which is best (`/prioritize`), and the
+//! binding itself (`/bind`), with every promise kept in one ledger until the API shows it.
+//!
+//! `filter` and `prioritize` write nothing to the API. Handlers decode, convert, decide and encode; the decisions
+//! are [`crate::decide`]'s.
+
+pub mod api;
+pub mod bind;
+mod handler;
+pub mod ledger;
+pub mod nudge;
+
+pub use handler::{State, router};

@@ -1,0 +1,323 @@
+//! Waking waiting pods. Nothing in a custom resource wakes a pod that an extender refused; only a change of the pod
+//! itself, of any node, or five minutes do. So when something changes, the pods that were refused are decided about
+//! again, and exactly those that would fit now get one annotation, which makes the scheduler try them once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::ledger::Ledger;
+use crate::cluster::index::Index;
+use crate::cluster::objects::PodObject;
+use crate::decide::annotation;
+use crate::decide::claim::{Claim, VfNeed, claim};
+use crate::decide::cluster::ClusterSnapshot;
+use crate::decide::names::{NetworkRef, NodeName, PodRef, PodUid, PoolName, ResourceName};
+use crate::decide::placement::{self, Commitments, Placement, Verdict};
+use crate::decide::pod::{Phase, Pod};
+use crate::decide::problem::chain;
+use crate::decide::settings::{SchedulerMode, Settings};
+use crate::telemetry::label::NudgeResult;
+use crate::telemetry::metrics::Metrics;
+
+/// How long a nudged pod is taken for coming: its place counts as taken for the others meanwhile. When it is not
+/// placed by then, something else keeps it (a taint, the CPU), and the next in line is tried.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+/// How often to look even when no event came: holds run out silently, and nudged pods may not have made it.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How fast pods are woken.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The least time between two looks; changes in between are taken together.
+    pub interval: Duration,
+    /// The most pods woken in one second.
+    pub per_second: u32,
+}
+
+/// Pods that were refused, and what is known of their chances.
+#[derive(Debug, Default)]
+pub struct Waiting(Mutex<BTreeMap<PodUid, Chance>>);
+
+#[derive(Clone, Debug)]
+struct Chance {
+    /// The nodes the scheduler asked about last; none when that was before we were started. Others cannot take the
+    /// pod for reasons that are not ours, and whose end the scheduler sees itself.
+    candidates: Option<Arc<[NodeName]>>,
+    /// Whether it fitted when last looked at.
+    fits: bool,
+    /// When it was last woken.
+    nudged: Option<Instant>,
+}
+
+impl Waiting {
+    /// The scheduler was told that the pod fits on none of these nodes.
+    pub fn refused(&self, pod: &Pod, mut candidates: Vec<NodeName>) {
+        // The order is the scheduler's rotation; sorted lists of the pods of one burst are equal and kept once.
+        candidates.sort_unstable();
+        let mut waiting = self.lock();
+        let same = waiting
+            .values()
+            .filter_map(|chance| chance.candidates.as_ref())
+            .find(|known| known.as_ref() == candidates.as_slice())
+            .cloned();
+        let candidates = Some(same.unwrap_or_else(|| candidates.into()));
+        waiting.insert(
+            pod.at.uid.clone(),
+            Chance {
+                candidates,
+                fits: false,
+                nudged: None,
+            },
+        );
+    }
+
+    /// The pod fits somewhere, or is bound.
+    pub fn placed(&self, uid: &PodUid) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PodUid, Chance>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pods to wake now: those that fit and did not when last looked at, oldest first, at most `most`; each
+    /// takes its place before the next is looked at, so that one free address wakes one pod.
+    #[must_use]
+    pub fn due(
+        &self,
+        snapshot: &ClusterSnapshot,
+        commitments: &Commitments,
+        settings: &Settings,
+        now: Instant,
+        most: usize,
+    ) -> Vec<PodRef> {
+        let mut waiting = self.lock();
+        waiting.retain(|uid, _| snapshot.pending.contains_key(uid));
+        let mut pods: Vec<&Arc<Pod>> = snapshot
+            .pending
+            .values()
+            .filter(|pod| waiting.contains_key(&pod.at.uid) || may_be_ours(pod, settings))
+            .collect();
+        pods.sort_by(|a, b| (&a.created, &a.at).cmp(&(&b.created, &b.at)));
+        let everywhere: Arc<[NodeName]> = snapshot.nodes.keys().cloned().collect();
+        let mut taken = commitments.clone();
+        let mut hopeless: BTreeSet<Shape> = BTreeSet::new();
+        let mut due = Vec::new();
+        for pod in pods {
+            let chance = waiting.entry(pod.at.uid.clone()).or_insert(Chance {
+                candidates: None,
+                fits: false,
+                nudged: None,
+            });
+            let Ok(claim) = claim(pod, snapshot, settings) else {
+                chance.fits = false;
+                continue;
+            };
+            if chance.candidates.is_none() && !claim.attaches_vfs {
+                continue;
+            }
+            let candidates = chance
+                .candidates
+                .clone()
+                .unwrap_or_else(|| Arc::clone(&everywhere));
+            let shape = Shape::of(&claim, &candidates);
+            let place = if hopeless.contains(&shape) {
+                None
+            } else {
+                let mut placement = Placement::new(&claim, snapshot, &taken, settings);
+                candidates.iter().find_map(|node| match placement.on(node) {
+                    Verdict::Fits(fit) => Some(placement::commitment(&claim, node, &fit)),
+                    Verdict::Refused(_) => None,
+                })
+            };
+            let Some(place) = place else {
+                hopeless.insert(shape);
+                chance.fits = false;
+                continue;
+            };
+            if !chance.fits {
+                if due.len() >= most {
+                    break;
+                }
+                chance.fits = true;
+                chance.nudged = Some(now);
+                due.push(pod.at.clone());
+            }
+            if chance
+                .nudged
+                .is_some_and(|then| now.duration_since(then) < UNDER_WAY)
+            {
+                taken.insert_mut(pod.at.uid.clone(), Arc::new(place));
+            }
+        }
+        due
+    }
+}
+
+/// Whether a pod may have been refused by us before we were started: it waits for a scheduler that asks us. That it
+/// attaches VFs, too, shows in its claim; nobody else's pod is ever touched.
+fn may_be_ours(pod: &Pod, settings: &Settings) -> bool {
+    let asks_us = match &settings.scheduler {
+        SchedulerMode::Dedicated(name) => pod.scheduler.as_ref() == Some(name),
+        SchedulerMode::Existing => true,
+    };
+    asks_us && pod.phase == Phase::Pending { refused: true }
+}
+
+/// What two pods have in common when one fits exactly where the other does.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Shape {
+    vfs: Vec<(ResourceName, VfNeed)>,
+    exclusive: Option<NetworkRef>,
+    pools: Vec<Vec<PoolName>>,
+    /// The candidates' address: lists that are equal are kept once, and live as long as this look.
+    candidates: usize,
+}
+
+impl Shape {
+    fn of(claim: &Claim, candidates: &Arc<[NodeName]>) -> Self {
+        Self {
+            vfs: claim
+                .vfs
+                .iter()
+                .map(|(resource, need)| (resource.clone(), need.clone()))
+                .collect(),
+            exclusive: claim.exclusive.clone(),
+            pools: claim
+                .demands
+                .iter()
+                .map(|demand| demand.candidates.iter().map(|pool| pool.name.clone()).collect())
+                .collect(),
+            candidates: Arc::as_ptr(candidates).addr(),
+        }
+    }
+}
+
+/// Wakes one pod.
+pub trait Waker: Send + Sync + 'static {
+    /// Changes one annotation of the pod; `Ok(false)` when it is gone.
+    fn wake(&self, pod: PodRef) -> BoxFuture<'_, Result<bool, kube::Error>>;
+}
+
+/// Wakes pods of the cluster.
+#[derive(Clone)]
+pub struct ClusterWaker(pub Client);
+
+impl Waker for ClusterWaker {
+    fn wake(&self, pod: PodRef) -> BoxFuture<'_, Result<bool, kube::Error>> {
+        Box::pin(async move {
+            let api: Api<PodObject> = Api::namespaced(self.0.clone(), pod.namespace.as_str());
+            // The UID is a precondition: another pod of the same name is not woken.
+            let patch = json!({"metadata": {
+                "uid": pod.uid.as_str(),
+                "annotations": {annotation::NUDGED: jiff::Timestamp::now().to_string()},
+            }});
+            match api
+                .patch_metadata(pod.name.as_str(), &PatchParams::default(), &Patch::Merge(patch))
+                .await
+            {
+                Ok(_) => Ok(true),
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// What the nudger works with.
+pub struct Nudger {
+    /// Where refused pods are noted.
+    pub waiting: Arc<Waiting>,
+    /// The promises that count as taken.
+    pub ledger: Arc<Ledger>,
+    /// The index that changes.
+    pub index: Arc<Index>,
+    /// What decisions depend on.
+    pub settings: Arc<Settings>,
+    /// Who writes the annotation.
+    pub waker: Arc<dyn Waker>,
+    /// Counts of what became of nudges.
+    pub metrics: Arc<Metrics>,
+    /// How fast.
+    pub pace: Pace,
+}
+
+impl Nudger {
+    /// Wakes pods until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut generations = self.index.generations();
+        let mut aged = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = changed(&mut generations) => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+            if aged.elapsed() >= TICK {
+                self.index.age();
+                aged = Instant::now();
+            }
+            generations.mark_unchanged();
+            self.look().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.pace.interval) => {}
+            }
+        }
+    }
+
+    async fn look(&self) {
+        let now = Instant::now();
+        let most = self.pace.interval.as_millis() * u128::from(self.pace.per_second) / 1000;
+        // At least one a look; a rate below that is not worth a queue.
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+        // Copies of the roots: what is looked at here must not keep the scheduler waiting for the lock.
+        let (snapshot, commitments) = self.ledger.decide(now, |snapshot, book| {
+            (snapshot.clone(), book.commitments().clone())
+        });
+        let due = self
+            .waiting
+            .due(&snapshot, &commitments, &self.settings, now, most);
+        for pod in due {
+            let result = match self.waker.wake(pod.clone()).await {
+                Ok(true) => {
+                    info!(namespace = %pod.namespace, pod = %pod.name, uid = %pod.uid, "nudged: what it waited for is there");
+                    NudgeResult::Sent
+                }
+                Ok(false) => NudgeResult::Obsolete,
+                Err(error) => {
+                    warn!(namespace = %pod.namespace, pod = %pod.name, uid = %pod.uid, error = chain(&error), "pod could not be nudged; it is tried again");
+                    self.waiting.missed(&pod.uid);
+                    NudgeResult::Failed
+                }
+            };
+            self.metrics.nudge(result);
+        }
+    }
+}
+
+impl Waiting {
+    /// The nudge did not arrive: it is due again.
+    fn missed(&self, uid: &PodUid) {
+        if let Some(chance) = self.lock().get_mut(uid) {
+            chance.fits = false;
+        }
+    }
+}
+
+/// Resolves at the next generation; never, when the index is gone.
+async fn changed(generations: &mut watch::Receiver<u64>) {
+    if generations.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
