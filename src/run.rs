@@ -1,14 +1,18 @@
 //! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
 
+mod placing;
+
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
+use kube::Client;
 
 use crate::args::{Command, Serve};
+use crate::cluster::watch;
 use crate::config::{ConfigError, Configuration};
+use crate::extender;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
@@ -107,11 +111,19 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     if webhook.is_some() {
         return Err(anyhow::anyhow!("the webhook is not part of this program yet").into());
     }
-    drop(configuration);
-
     if let Some(address) = extender {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
-        let routes = Router::new();
+        let following = placing::follow(
+            &cluster().await?,
+            watch::FOR_PLACEMENT,
+            &configuration,
+            &readiness,
+            &metrics,
+            &shutdown,
+        );
+        let (state, nudger) = placing::extender(&following, &configuration, &metrics);
+        shutdown.background("nudging", nudger.run(shutdown.end()));
+        let routes = extender::router(state);
         let routes = guarded(
             routes,
             ListenerName::Extender,
@@ -122,4 +134,11 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     }
 
     Ok(shutdown.run(signals).await)
+}
+
+/// A client of the cluster, by the usual rules: `KUBECONFIG`, then the service account.
+async fn cluster() -> anyhow::Result<Client> {
+    Client::try_default()
+        .await
+        .context("there is no cluster to talk to: neither a kubeconfig nor a service account")
 }

@@ -163,6 +163,16 @@ impl Index {
         self.lock().unreadable.clone()
     }
 
+    /// How many objects of a kind cannot be read.
+    #[must_use]
+    pub fn unreadable_of(&self, kind: Kind) -> usize {
+        self.lock()
+            .unreadable
+            .keys()
+            .filter(|(other, _)| *other == kind)
+            .count()
+    }
+
     fn publish(&self, state: &mut State) {
         state.snapshot.generation += 1;
         self.published.store(Arc::new(state.snapshot.clone()));

@@ -27,7 +27,24 @@ pub trait Progress: Send + Sync + 'static {
     fn listed(&self, kind: Kind);
     /// The watch broke, and is started again.
     fn broke(&self, kind: Kind);
+    /// How many objects of the kind cannot be read.
+    fn unreadable(&self, kind: Kind, objects: usize);
 }
+
+/// The kinds that decide where a pod can go; the webhook alone needs fewer.
+pub const FOR_PLACEMENT: &[Kind] = &[
+    Kind::Pod,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Attachment,
+    Kind::MultusConfig,
+    Kind::Pool,
+    Kind::ReservedIp,
+    Kind::NodeState,
+];
+
+/// The kinds admission goes by.
+pub const FOR_ADMISSION: &[Kind] = &[Kind::Namespace, Kind::Attachment, Kind::MultusConfig];
 
 /// Watches one kind into the index until `stop`.
 pub async fn watch(
@@ -85,7 +102,7 @@ async fn follow<K>(
             Ok(Some(Event::InitApply(object))) => {
                 let object = wrap(object);
                 listed.insert(super::index::key(&object));
-                take(index, object);
+                take(index, object, progress);
             }
             Ok(Some(Event::InitDone)) => {
                 index.retain(kind, &std::mem::take(&mut listed));
@@ -93,8 +110,11 @@ async fn follow<K>(
                 absent_said = false;
                 progress.listed(kind);
             }
-            Ok(Some(Event::Apply(object))) => take(index, wrap(object)),
-            Ok(Some(Event::Delete(object))) => index.remove(kind, &super::index::key(&wrap(object))),
+            Ok(Some(Event::Apply(object))) => take(index, wrap(object), progress),
+            Ok(Some(Event::Delete(object))) => {
+                index.remove(kind, &super::index::key(&wrap(object)));
+                progress.unreadable(kind, index.unreadable_of(kind));
+            }
             Ok(None) => return,
             Err(error) if is_absent(&error) => {
                 index.retain(kind, &BTreeSet::new());
@@ -116,7 +136,7 @@ async fn follow<K>(
     }
 }
 
-fn take(index: &Index, object: Object) {
+fn take(index: &Index, object: Object, progress: &dyn Progress) {
     let kind = object.kind();
     let metadata = object.metadata();
     let (namespace, name) = (
@@ -128,6 +148,7 @@ fn take(index: &Index, object: Object) {
             warn!(kind = kind.name(), namespace, name, %problem, "object cannot be read");
         }
     }
+    progress.unreadable(kind, index.unreadable_of(kind));
 }
 
 /// The kind is not installed: the list is answered with 404, which says nothing else about a collection.

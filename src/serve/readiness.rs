@@ -64,6 +64,12 @@ impl Condition {
         self.0.holds.store(true, Ordering::Release);
     }
 
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.holds()
+    }
+
     /// It holds no longer.
     pub fn lapse(&self) {
         self.0.holds.store(false, Ordering::Release);

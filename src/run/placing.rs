@@ -1,0 +1,130 @@
+//! The wiring of what follows the cluster: watches into the index, and the extender on top of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::cluster::index::Index;
+use crate::cluster::objects::Kind;
+use crate::cluster::watch::{self, Progress};
+use crate::config::Configuration;
+use crate::extender::bind::ClusterBinder;
+use crate::extender::ledger::{Ledger, Lifetimes};
+use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
+use crate::extender::{self};
+use crate::serve::readiness::{Condition, Readiness};
+use crate::serve::shutdown::Shutdown;
+use crate::telemetry::metrics::Metrics;
+
+/// The cluster as it is followed: the index, and whether it is complete.
+#[derive(Clone)]
+pub(super) struct Following {
+    /// What is known.
+    pub(super) index: Arc<Index>,
+    progress: Arc<ListProgress>,
+    client: Client,
+}
+
+/// Starts the watches of these kinds; readiness waits until each has listed.
+pub(super) fn follow(
+    client: &Client,
+    kinds: &[Kind],
+    configuration: &Configuration,
+    readiness: &Readiness,
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+) -> Following {
+    let index = Arc::new(Index::new(Arc::new(configuration.decisions.clone())));
+    let listed = kinds.iter().map(|kind| {
+        (
+            *kind,
+            readiness.condition(format!("every {} is listed", kind.name())),
+        )
+    });
+    let progress = Arc::new(ListProgress {
+        listed: listed.collect(),
+        metrics: Arc::clone(metrics),
+    });
+    for kind in kinds {
+        let reporting: Arc<dyn Progress> = progress.clone();
+        let watching = watch::watch(
+            client.clone(),
+            *kind,
+            Arc::clone(&index),
+            reporting,
+            shutdown.end(),
+        );
+        shutdown.background(kind.name(), watching);
+    }
+    Following {
+        index,
+        progress,
+        client: client.clone(),
+    }
+}
+
+/// The extender over the followed cluster, and the nudger beside it.
+pub(super) fn extender(
+    following: &Following,
+    configuration: &Configuration,
+    metrics: &Arc<Metrics>,
+) -> (extender::State, Nudger) {
+    let settings = Arc::new(configuration.decisions.clone());
+    let lifetimes = Lifetimes {
+        hold: configuration.reservation.hold,
+        reservation: configuration.reservation.lifetime,
+    };
+    let ledger = Arc::new(Ledger::new(following.index.published(), lifetimes));
+    let waiting = Arc::new(Waiting::default());
+    let progress = Arc::clone(&following.progress);
+    let state = extender::State {
+        ledger: Arc::clone(&ledger),
+        waiting: Arc::clone(&waiting),
+        settings: Arc::clone(&settings),
+        binder: Arc::new(ClusterBinder(following.client.clone())),
+        is_ready: Arc::new(move || progress.all_listed()),
+        metrics: Arc::clone(metrics),
+    };
+    let nudger = Nudger {
+        waiting,
+        ledger,
+        index: Arc::clone(&following.index),
+        settings,
+        waker: Arc::new(ClusterWaker(following.client.clone())),
+        metrics: Arc::clone(metrics),
+        pace: Pace {
+            interval: configuration.nudge.interval,
+            per_second: configuration.nudge.per_second,
+        },
+    };
+    (state, nudger)
+}
+
+/// One readiness condition for each kind.
+struct ListProgress {
+    listed: BTreeMap<Kind, Condition>,
+    metrics: Arc<Metrics>,
+}
+
+impl ListProgress {
+    fn all_listed(&self) -> bool {
+        self.listed.values().all(Condition::holds)
+    }
+}
+
+impl Progress for ListProgress {
+    fn listed(&self, kind: Kind) {
+        if let Some(condition) = self.listed.get(&kind) {
+            condition.hold();
+        }
+    }
+
+    fn broke(&self, kind: Kind) {
+        self.metrics.watch_error(kind.name());
+    }
+
+    fn unreadable(&self, kind: Kind, objects: usize) {
+        self.metrics.objects_unreadable(kind.name(), objects);
+    }
+}
