@@ -3,7 +3,6 @@
 //! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
 //! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
 
-use core::fmt;
 use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
@@ -14,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::duration;
-use crate::decide::names::NamespaceName;
+use crate::serve::self_signed::SecretRef;
 use crate::serve::shutdown::Timing;
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -51,37 +50,6 @@ pub enum CertificateSource {
     Directory(PathBuf),
     /// A CA of our own in this Secret.
     SelfSigned(SecretRef),
-}
-
-/// A Secret, written `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretRef {
-    /// Its namespace, which is also the webhook Service's.
-    pub namespace: NamespaceName,
-    /// Its name.
-    pub name: String,
-}
-
-impl FromStr for SecretRef {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self {
-                    namespace: namespace.into(),
-                    name: name.to_owned(),
-                })
-            }
-            _ => Err("expected NAMESPACE/NAME of a Secret, such as pointsman/pointsman-ca"),
-        }
-    }
-}
-
-impl fmt::Display for SecretRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
 }
 
 /// Reads the process's arguments; prints help or the error and exits when that is what they come to.

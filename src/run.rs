@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use kube::Client;
 
-use crate::args::{Command, Serve};
+use crate::args::{CertificateSource, Command, Serve};
 use crate::cluster::watch;
 use crate::config::{ConfigError, Configuration};
 use crate::extender;
@@ -17,7 +18,10 @@ use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::readiness::Readiness;
+use crate::serve::self_signed::SelfSigned;
 use crate::serve::shutdown::{self, Ending, Shutdown};
+use crate::serve::tls::{self, ShownCertificate};
+use crate::serve::tls_directory;
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -71,6 +75,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
     logging::start(serve.log_format, &serve.log_level);
+    tls::install_provider();
     let configuration = Configuration::load(serve.config.as_deref()).map_err(Failure::Input)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -108,9 +113,20 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.background("admin", listener.serve(routes, shutdown.end()));
     }
 
-    if webhook.is_some() {
-        return Err(anyhow::anyhow!("the webhook is not part of this program yet").into());
+    if let Some((address, source)) = webhook {
+        let shown = certificate(source, &configuration, &metrics, &readiness, &shutdown).await?;
+        let listener = Listener::bind(ListenerName::Webhook, address).await?;
+        let listener = listener.with_tls(tls::server_config(shown)?);
+        let routes = Router::new();
+        let routes = guarded(
+            routes,
+            ListenerName::Webhook,
+            limits::WEBHOOK,
+            Arc::clone(&metrics),
+        );
+        shutdown.listener(listener.serve(routes, shutdown.stop()));
     }
+
     if let Some(address) = extender {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
         let following = placing::follow(
@@ -141,4 +157,35 @@ async fn cluster() -> anyhow::Result<Client> {
     Client::try_default()
         .await
         .context("there is no cluster to talk to: neither a kubeconfig nor a service account")
+}
+
+/// The certificate of the webhook, kept up in the background.
+async fn certificate(
+    source: CertificateSource,
+    configuration: &Configuration,
+    metrics: &Arc<Metrics>,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> Result<Arc<ShownCertificate>, Failure> {
+    let loaded = readiness.condition("a certificate is loaded");
+    let shown = ShownCertificate::new(loaded, Arc::clone(metrics));
+    match source {
+        CertificateSource::Directory(directory) => shutdown.background(
+            "certificate",
+            tls_directory::follow(directory, Arc::clone(&shown), shutdown.end()),
+        ),
+        CertificateSource::SelfSigned(secret) => {
+            let kept = SelfSigned {
+                client: cluster().await?,
+                secret,
+                objects: configuration.webhook.clone(),
+                lifetimes: configuration.certificate,
+                shown: Arc::clone(&shown),
+                trusted: readiness.condition("the webhook configuration trusts the certificate"),
+                metrics: Arc::clone(metrics),
+            };
+            shutdown.background("certificate", kept.keep(shutdown.end()));
+        }
+    }
+    Ok(shown)
 }

@@ -39,6 +39,9 @@ pub const LEAF_GROUP: &str = "pointsman.io/leaf-group";
 /// The keys we write on pods: known, but not for users to set.
 pub const WRITTEN_KEYS: [&str; 4] = [INJECTED, PLACEMENT, NUDGED, FABRIC_POSITION];
 
+/// On the Secret of `--self-signed-secret`: the CA in it is of our own making, and ours to renew.
+pub const AUTHORITY: &str = "pointsman.io/authority";
+
 /// Multus: the additional networks of a pod.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// Multus: the network that takes the place of the cluster's default one.

@@ -8,4 +8,7 @@ pub mod answer;
 pub mod limits;
 pub mod listen;
 pub mod readiness;
+pub mod self_signed;
 pub mod shutdown;
+pub mod tls;
+pub mod tls_directory;
