@@ -4,6 +4,8 @@
 //! pods depend on (a network, a pool's specification, a namespace) looks at all bound pods again. A broken object
 //! stays in the index as broken, so that whoever depends on it is told, and nothing else is affected.
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,14 +13,9 @@ use arc_swap::ArcSwap;
 use kube::core::DynamicObject;
 use tokio::sync::watch;
 
-use super::convert::{network, node, pod, pool, sriov};
+use self::state::State;
 use super::objects::{Kind, Object};
-use crate::decide::address::{AddressRange, AddressSet, Family};
 use crate::decide::cluster::ClusterSnapshot;
-use crate::decide::names::{NetworkRef, NodeName, PodUid, PoolName, ResourceName};
-use crate::decide::network::Network;
-use crate::decide::placement;
-use crate::decide::pod::{Phase, Pod};
 use crate::decide::problem::{Problem, Problems};
 use crate::decide::settings::Settings;
 
@@ -33,25 +30,6 @@ pub struct Index {
     published: Arc<ArcSwap<ClusterSnapshot>>,
     generation: watch::Sender<u64>,
 }
-
-/// What the next snapshot is made from.
-#[derive(Debug, Default)]
-struct State {
-    snapshot: ClusterSnapshot,
-    pods: BTreeMap<Key, Arc<Pod>>,
-    attachments: BTreeMap<NetworkRef, Arc<Network>>,
-    multus_configs: BTreeMap<Key, Arc<Network>>,
-    pools: BTreeMap<PoolName, pool::PoolParts>,
-    reserved: BTreeMap<Key, BTreeMap<Family, Vec<AddressRange>>>,
-    unreadable: BTreeMap<(Kind, Key), Problems>,
-    /// Pods that went before Spiderpool's records showed their addresses, with how often [`Index::age`] saw them:
-    /// the watch of pools may lag behind the one of pods, and the address be taken all the same.
-    departed: BTreeMap<PodUid, u8>,
-}
-
-/// How many calls of [`Index::age`] a departed pod's addresses count as taken for; with a call a second, longer
-/// than watches lag behind each other.
-const DEPARTED_AGES: u8 = 3;
 
 impl Index {
     /// An empty index.
@@ -139,22 +117,9 @@ impl Index {
     /// To be called once a second: forgets what departed pods might still have been given.
     pub fn age(&self) {
         let mut state = self.lock();
-        if state.departed.is_empty() {
-            return;
+        if state.age() {
+            self.publish(&mut state);
         }
-        let mut forgotten = Vec::new();
-        state.departed.retain(|uid, age| {
-            *age = age.saturating_add(1);
-            let keep = *age < DEPARTED_AGES;
-            if !keep {
-                forgotten.push(uid.clone());
-            }
-            keep
-        });
-        for uid in forgotten {
-            state.snapshot.unallocated.remove_mut(&uid);
-        }
-        self.publish(&mut state);
     }
 
     /// Objects that cannot be read, by kind, with what is wrong.
@@ -186,334 +151,6 @@ impl Index {
     }
 }
 
-impl State {
-    fn put(&mut self, object: Object, settings: &Settings) -> Result<(), Problems> {
-        let kind = object.kind();
-        let key = key(&object);
-        let result = match object {
-            Object::Pod(object) => {
-                self.put_pod(&key, Some(Arc::new(pod::pod(&object, settings))), settings);
-                Ok(())
-            }
-            Object::Node(object) => {
-                let node = node::node(&object);
-                self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
-                Ok(())
-            }
-            Object::Namespace(object) => {
-                let namespace = Arc::new(node::namespace(&object));
-                let name = key.1.as_str().into();
-                let changed = self.snapshot.namespaces.get(&name) != Some(&namespace);
-                let result = namespace.default_pools.clone().map(drop);
-                self.snapshot.namespaces.insert_mut(name, namespace);
-                if changed {
-                    self.recheck_all(settings);
-                }
-                result
-            }
-            Object::Custom(kind, object) => self.put_custom(kind, &key, &object, settings),
-        };
-        match &result {
-            Ok(()) => self.unreadable.remove(&(kind, key)),
-            Err(problems) => self.unreadable.insert((kind, key), problems.clone()),
-        };
-        result
-    }
-
-    fn put_custom(
-        &mut self,
-        kind: Kind,
-        key: &Key,
-        object: &DynamicObject,
-        settings: &Settings,
-    ) -> Result<(), Problems> {
-        match kind {
-            Kind::Attachment => {
-                let network = Arc::new(network::attachment(object));
-                let result = network.reading.clone().map(drop);
-                self.attachments.insert(network.at.clone(), Arc::clone(&network));
-                self.refresh_network(&network.at, settings);
-                result
-            }
-            Kind::MultusConfig => {
-                let network = Arc::new(network::multus_config(object));
-                let result = network.reading.clone().map(drop);
-                let before = self.multus_configs.insert(key.clone(), Arc::clone(&network));
-                if let Some(before) = before.filter(|before| before.at != network.at) {
-                    self.refresh_network(&before.at, settings);
-                }
-                self.refresh_network(&network.at, settings);
-                result
-            }
-            Kind::Pool => {
-                let parts = pool::pool(object, settings);
-                let result = parts.reading.clone().map(drop);
-                self.pools.insert(parts.name.clone(), parts.clone());
-                self.refresh_pool(&parts.name, settings);
-                result
-            }
-            Kind::ReservedIp => {
-                let reserved = pool::reserved(object);
-                self.reserved
-                    .insert(key.clone(), reserved.clone().unwrap_or_default());
-                self.refresh_pools(settings);
-                reserved.map(drop)
-            }
-            Kind::NodeState => {
-                let state = Arc::new(sriov::state(object));
-                let result = state.reading.clone().map(drop);
-                self.snapshot.sriov.insert_mut(key.1.as_str().into(), state);
-                result
-            }
-            Kind::Pod | Kind::Node | Kind::Namespace => Ok(()),
-        }
-    }
-
-    fn remove(&mut self, kind: Kind, key: &Key, settings: &Settings) {
-        self.unreadable.remove(&(kind, key.clone()));
-        match kind {
-            Kind::Pod => self.put_pod(key, None, settings),
-            Kind::Node => drop(self.snapshot.nodes.remove_mut(key.1.as_str())),
-            Kind::Namespace => {
-                self.snapshot.namespaces.remove_mut(key.1.as_str());
-            }
-            Kind::Attachment => {
-                let at = NetworkRef::new(key.0.as_str(), key.1.as_str());
-                self.attachments.remove(&at);
-                self.refresh_network(&at, settings);
-            }
-            Kind::MultusConfig => {
-                if let Some(gone) = self.multus_configs.remove(key) {
-                    self.refresh_network(&gone.at, settings);
-                }
-            }
-            Kind::Pool => {
-                let name = PoolName::from(key.1.as_str());
-                self.pools.remove(&name);
-                self.refresh_pool(&name, settings);
-            }
-            Kind::ReservedIp => {
-                self.reserved.remove(key);
-                self.refresh_pools(settings);
-            }
-            Kind::NodeState => {
-                self.snapshot.sriov.remove_mut(key.1.as_str());
-            }
-        }
-    }
-
-    fn keys(&self, kind: Kind) -> Vec<Key> {
-        let cluster = |name: &str| (String::new(), name.to_owned());
-        match kind {
-            Kind::Pod => self.pods.keys().cloned().collect(),
-            Kind::Node => self
-                .snapshot
-                .nodes
-                .keys()
-                .map(|name| cluster(name.as_str()))
-                .collect(),
-            Kind::Namespace => self
-                .snapshot
-                .namespaces
-                .keys()
-                .map(|name| cluster(name.as_str()))
-                .collect(),
-            Kind::Attachment => self
-                .attachments
-                .keys()
-                .map(|at| (at.namespace.as_str().to_owned(), at.name.as_str().to_owned()))
-                .collect(),
-            Kind::MultusConfig => self.multus_configs.keys().cloned().collect(),
-            Kind::Pool => self.pools.keys().map(|name| cluster(name.as_str())).collect(),
-            Kind::ReservedIp => self.reserved.keys().cloned().collect(),
-            Kind::NodeState => self
-                .snapshot
-                .sriov
-                .keys()
-                .map(|name| cluster(name.as_str()))
-                .collect(),
-        }
-    }
-
-    /// A pod is new, changed (perhaps another one of the same name) or gone.
-    fn put_pod(&mut self, key: &Key, pod: Option<Arc<Pod>>, settings: &Settings) {
-        let matters = |pod: &Arc<Pod>| pod.phase != Phase::Ended && wants_something(pod);
-        let pod = pod.filter(matters);
-        let before = match &pod {
-            Some(pod) => self.pods.insert(key.clone(), Arc::clone(pod)),
-            None => self.pods.remove(key),
-        };
-        if let Some(before) = before {
-            let uid = &before.at.uid;
-            self.snapshot.pending.remove_mut(uid);
-            self.snapshot.bound.remove_mut(uid);
-            if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) {
-                self.snapshot.unallocated.remove_mut(uid);
-            } else if self.snapshot.unallocated.contains_key(uid) {
-                self.departed.insert(uid.clone(), 0);
-            }
-            if let Phase::Bound(node) = &before.phase {
-                self.use_vfs(node, &before.requests, u32::saturating_sub);
-            }
-        }
-        let Some(pod) = pod else { return };
-        match &pod.phase {
-            Phase::Bound(node) => {
-                self.use_vfs(node, &pod.requests, u32::saturating_add);
-                self.snapshot
-                    .bound
-                    .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
-                self.recheck(&pod.at.uid, settings);
-            }
-            Phase::Pending { .. } => {
-                self.snapshot.pending.insert_mut(pod.at.uid.clone(), pod);
-            }
-            Phase::Ended => {}
-        }
-    }
-
-    fn use_vfs(
-        &mut self,
-        node: &NodeName,
-        requests: &BTreeMap<ResourceName, u32>,
-        change: fn(u32, u32) -> u32,
-    ) {
-        if requests.is_empty() {
-            return;
-        }
-        let mut used = self
-            .snapshot
-            .used
-            .get(node)
-            .map(|used| BTreeMap::clone(used))
-            .unwrap_or_default();
-        for (resource, count) in requests {
-            let entry = used.entry(resource.clone()).or_insert(0);
-            *entry = change(*entry, *count);
-        }
-        used.retain(|_, count| *count > 0);
-        if used.is_empty() {
-            self.snapshot.used.remove_mut(node);
-        } else {
-            self.snapshot.used.insert_mut(node.clone(), Arc::new(used));
-        }
-    }
-
-    /// A NetworkAttachmentDefinition speaks for itself; a SpiderMultusConfig only until it has been made into one.
-    fn refresh_network(&mut self, at: &NetworkRef, settings: &Settings) {
-        let network = self
-            .attachments
-            .get(at)
-            .or_else(|| self.multus_configs.values().find(|network| network.at == *at))
-            .cloned();
-        if self.snapshot.networks.get(at) == network.as_ref() {
-            return;
-        }
-        match network {
-            Some(network) => self.snapshot.networks.insert_mut(at.clone(), network),
-            None => drop(self.snapshot.networks.remove_mut(at)),
-        }
-        self.recheck_all(settings);
-    }
-
-    fn refresh_pools(&mut self, settings: &Settings) {
-        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
-            self.refresh_pool(&name, settings);
-        }
-    }
-
-    fn refresh_pool(&mut self, name: &PoolName, settings: &Settings) {
-        let pool = self
-            .pools
-            .get(name)
-            .map(|parts| Arc::new(parts.without(&self.reserved_sets())));
-        let before = self.snapshot.pools.get(name).cloned();
-        if before == pool {
-            return;
-        }
-        match &pool {
-            Some(pool) => self.snapshot.pools.insert_mut(name.clone(), Arc::clone(pool)),
-            None => drop(self.snapshot.pools.remove_mut(name)),
-        }
-        let facts = |pool: &Option<Arc<crate::decide::pool::Pool>>| {
-            pool.as_ref().and_then(|pool| pool.reading.as_ref().ok()).cloned()
-        };
-        match (facts(&before), facts(&pool)) {
-            (Some(before), Some(after)) if same_but_for_counts(&before, &after) => {
-                // Only addresses came or went: the pods that hold them are the ones it concerns.
-                let holds = |uid: &PodUid| (before.holders.get(uid), after.holders.get(uid));
-                let concerned: BTreeSet<PodUid> = before
-                    .holders
-                    .keys()
-                    .chain(after.holders.keys())
-                    .filter(|uid| {
-                        let (before, after) = holds(uid);
-                        before != after
-                    })
-                    .cloned()
-                    .collect();
-                for uid in concerned {
-                    self.recheck(&uid, settings);
-                }
-            }
-            _ => self.recheck_all(settings),
-        }
-    }
-
-    fn reserved_sets(&self) -> BTreeMap<Family, AddressSet> {
-        [Family::V4, Family::V6]
-            .into_iter()
-            .map(|family| {
-                let ranges = self
-                    .reserved
-                    .values()
-                    .filter_map(|by_family| by_family.get(&family))
-                    .flatten();
-                (family, AddressSet::of(ranges))
-            })
-            .collect()
-    }
-
-    fn recheck_all(&mut self, settings: &Settings) {
-        for uid in self.snapshot.bound.keys().cloned().collect::<Vec<_>>() {
-            self.recheck(&uid, settings);
-        }
-    }
-
-    /// Whether Spiderpool's records show all addresses of a bound pod.
-    fn recheck(&mut self, uid: &PodUid, settings: &Settings) {
-        let Some(pod) = self.snapshot.bound.get(uid).cloned() else {
-            return;
-        };
-        let Phase::Bound(node) = &pod.phase else { return };
-        if placement::unfetched(&pod, node, &self.snapshot, settings).is_empty() {
-            self.snapshot.unallocated.remove_mut(uid);
-        } else {
-            self.snapshot.unallocated.insert_mut(uid.clone(), pod);
-        }
-    }
-}
-
-/// Whether a pod takes anything that we count.
-fn wants_something(pod: &Pod) -> bool {
-    !pod.requests.is_empty()
-        || pod.default_network.is_some()
-        || pod
-            .networks
-            .as_ref()
-            .map_or(true, |networks| !networks.is_empty())
-}
-
-fn same_but_for_counts(a: &crate::decide::pool::PoolFacts, b: &crate::decide::pool::PoolFacts) -> bool {
-    let bare = |facts: &crate::decide::pool::PoolFacts| crate::decide::pool::PoolFacts {
-        free: 0,
-        size: 0,
-        holders: BTreeMap::new(),
-        ..facts.clone()
-    };
-    bare(a) == bare(b)
-}
-
 /// The place of an object in the index.
 pub(super) fn key(object: &Object) -> Key {
     let metadata = object.metadata();
@@ -533,4 +170,165 @@ pub(super) fn key(object: &Object) -> Key {
 fn typed<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, (String, String)> {
     serde_path_to_error::deserialize(value)
         .map_err(|error| (error.path().to_string(), error.into_inner().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::reason::Reason;
+    use serde_json::{Value, json};
+
+    fn index() -> Index {
+        Index::new(Arc::new(Settings::default()))
+    }
+
+    fn rail_pool(allocated: &Value) -> Value {
+        json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderIPPool", "metadata": {"name": "p"},
+            "spec": {"subnet": "10.0.0.0/24", "ips": ["10.0.0.1-10.0.0.3"]},
+            "status": {"allocatedIPs": allocated.to_string()}})
+    }
+
+    fn network() -> Value {
+        json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": "rail0", "namespace": "default",
+                "annotations": {"k8s.v1.cni.cncf.io/resourceName": "x.io/vf"}},
+            "spec": {"config": r#"{"type":"ib-sriov","ipam":{"type":"spiderpool","default_ipv4_ippool":["p"]}}"#}})
+    }
+
+    fn pod(name: &str, node: Option<&str>) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
+                "annotations": {"k8s.v1.cni.cncf.io/networks": "rail0"}},
+            "spec": {"nodeName": node, "containers": [{"resources": {"requests": {"x.io/vf": "1"}}}]}})
+    }
+
+    fn unallocated(index: &Index) -> Vec<String> {
+        index
+            .published()
+            .load()
+            .unallocated
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_bound_pod_is_waited_for_until_the_pool_shows_its_address() {
+        let index = index();
+        for object in [
+            network(),
+            rail_pool(&json!({})),
+            pod("a", Some("n1")),
+            pod("b", None),
+        ] {
+            index.apply(object).unwrap();
+        }
+        assert_eq!(unallocated(&index), ["uid-a"]);
+        assert_eq!(index.published().load().pending.size(), 1);
+        index
+            .apply(rail_pool(
+                &json!({"10.0.0.1": {"pod": "default/a", "podUid": "uid-a"}}),
+            ))
+            .unwrap();
+        assert!(unallocated(&index).is_empty());
+        let snapshot = index.published().load_full();
+        assert_eq!(snapshot.pools.get("p").unwrap().reading.as_ref().unwrap().free, 2);
+        assert_eq!(snapshot.used.get("n1").unwrap().get("x.io/vf"), Some(&1));
+    }
+
+    #[test]
+    fn the_order_in_which_objects_arrive_does_not_matter() {
+        let objects = [network(), rail_pool(&json!({})), pod("a", Some("n1"))];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let index = index();
+            for at in order {
+                index.apply(objects[at].clone()).unwrap();
+            }
+            assert_eq!(unallocated(&index), ["uid-a"], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_goes_before_its_address_shows_counts_a_while_longer() {
+        let index = index();
+        for object in [network(), rail_pool(&json!({})), pod("a", Some("n1"))] {
+            index.apply(object).unwrap();
+        }
+        index.remove(Kind::Pod, &("default".to_owned(), "a".to_owned()));
+        assert_eq!(
+            unallocated(&index),
+            ["uid-a"],
+            "it may have fetched an address that no watch has shown yet"
+        );
+        assert!(
+            index.published().load().used.is_empty(),
+            "its VFs are free at once: the kubelet has them back"
+        );
+        index.age();
+        assert_eq!(unallocated(&index), ["uid-a"]);
+        index.age();
+        index.age();
+        assert!(unallocated(&index).is_empty());
+    }
+
+    #[test]
+    fn a_broken_object_affects_nothing_else_and_mends() {
+        let index = index();
+        let mut broken = rail_pool(&json!({}));
+        broken["spec"]["ips"] = json!(["10.0.0.1-x"]);
+        for object in [network(), pod("a", None)] {
+            index.apply(object).unwrap();
+        }
+        let problems = index.apply(broken).unwrap_err().to_string();
+        assert!(
+            problems.contains("SpiderIPPool p, spec.ips[0]: found \"10.0.0.1-x\""),
+            "{problems}"
+        );
+        assert_eq!(index.unreadable_of(Kind::Pool), 1);
+        let snapshot = index.published().load_full();
+        let pod = snapshot.pending.get("uid-a").unwrap();
+        let refusal = crate::decide::claim::claim(pod, &snapshot, &Settings::default()).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::PoolUnreadable);
+        index.apply(rail_pool(&json!({}))).unwrap();
+        assert_eq!(index.unreadable_of(Kind::Pool), 0);
+    }
+
+    #[test]
+    fn what_a_fresh_list_lacks_is_gone() {
+        let index = index();
+        for name in ["a", "b"] {
+            index.apply(pod(name, Some("n1"))).unwrap();
+        }
+        index.retain(
+            Kind::Pod,
+            &BTreeSet::from([("default".to_owned(), "b".to_owned())]),
+        );
+        let snapshot = index.published().load_full();
+        assert_eq!(
+            snapshot.bound.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            ["uid-b"]
+        );
+        assert_eq!(snapshot.used.get("n1").unwrap().get("x.io/vf"), Some(&1));
+    }
+
+    #[test]
+    fn a_pod_of_the_same_name_is_another_pod() {
+        let index = index();
+        index.apply(pod("a", Some("n1"))).unwrap();
+        let mut again = pod("a", Some("n2"));
+        again["metadata"]["uid"] = "uid-again".into();
+        index.apply(again).unwrap();
+        let snapshot = index.published().load_full();
+        assert!(snapshot.used.get("n1").is_none());
+        assert_eq!(snapshot.used.get("n2").unwrap().get("x.io/vf"), Some(&1));
+    }
+
+    #[test]
+    fn another_groups_kind_of_the_same_name_is_not_taken_for_ours() {
+        let index = index();
+        index
+            .apply(json!({"apiVersion": "example.com/v1", "kind": "Pod", "metadata": {"name": "x"}}))
+            .unwrap();
+        assert_eq!(index.published().load().generation, 0);
+    }
 }

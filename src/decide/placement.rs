@@ -417,3 +417,333 @@ fn addresses(
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::claim::claim;
+    use crate::decide::network::Plugin;
+    use crate::decide::node::PfFault;
+    use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
+    use crate::decide::reason::Reason;
+    use crate::decide::testing::Cluster;
+    use rstest::rstest;
+
+    fn verdicts(cluster: &Cluster, pod: &Pod) -> Vec<(String, Result<u8, Reason>)> {
+        let snapshot = cluster.snapshot();
+        let settings = Settings::default();
+        let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+        match claim(pod, &snapshot, &settings) {
+            Err(refusal) => nodes
+                .iter()
+                .map(|node| (node.to_string(), Err(refusal.reason())))
+                .collect(),
+            Ok(claim) => place(&claim, &nodes, &snapshot, &Commitments::default(), &settings)
+                .into_iter()
+                .map(|(node, verdict)| {
+                    let verdict = match verdict {
+                        Verdict::Fits(fit) => Ok(fit.score),
+                        Verdict::Refused(refusal) => Err(refusal.reason()),
+                    };
+                    (node.to_string(), verdict)
+                })
+                .collect(),
+        }
+    }
+
+    fn reason(cluster: &Cluster, pod: &Pod) -> Result<u8, Reason> {
+        verdicts(cluster, pod).into_iter().next().unwrap().1
+    }
+
+    #[test]
+    fn a_pod_fits_where_every_rail_has_a_vf_and_an_address() {
+        let cluster = Cluster::with_rails(2).node("n1", 8);
+        assert_eq!(
+            reason(&cluster, &cluster.pod("a")),
+            Ok(1),
+            "1 of 8 VFs in use is one tenth"
+        );
+    }
+
+    #[test]
+    fn a_node_whose_rails_are_full_is_refused_and_fuller_nodes_score_higher() {
+        let cluster = Cluster::with_rails(2).node("n1", 2).node("n2", 4);
+        let cluster = cluster
+            .bound("b1", "n1")
+            .bound("b2", "n1")
+            .bound("b3", "n2")
+            .bound("b4", "n2");
+        assert_eq!(
+            verdicts(&cluster, &cluster.pod("a")),
+            [
+                ("n1".to_owned(), Err(Reason::TooFewVfs)),
+                ("n2".to_owned(), Ok(7))
+            ]
+        );
+    }
+
+    #[rstest]
+    #[case(PfFault::Down, Reason::PfDown)]
+    #[case(PfFault::NotInfiniband, Reason::NotInfiniband)]
+    #[case(PfFault::GuidUnset, Reason::GuidUnset)]
+    #[case(PfFault::VfsDiffer, Reason::VfsDiffer)]
+    fn a_fault_of_a_pf_has_its_own_reason(#[case] fault: PfFault, #[case] expected: Reason) {
+        let cluster = Cluster::with_rails(2)
+            .node("n1", 8)
+            .state("n1", |facts| facts.groups[1].faults = vec![fault]);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(expected));
+    }
+
+    #[test]
+    fn a_vf_without_a_guid_serves_whoever_gets_one_from_ib_kubernetes() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .state("n1", |facts| facts.groups[0].faults = vec![PfFault::GuidUnset])
+            .network(0, |attachment| {
+                attachment.plugin = Plugin::IbSriov {
+                    rdma_isolation: true,
+                    ib_kubernetes: true,
+                };
+            });
+        assert!(reason(&cluster, &cluster.pod("a")).is_ok());
+    }
+
+    #[test]
+    fn a_node_is_refused_for_what_the_operator_says_of_it() {
+        let with = |change: fn(&mut SriovFacts)| {
+            let cluster = Cluster::with_rails(1).node("n1", 8).state("n1", change);
+            reason(&cluster, &cluster.pod("a"))
+        };
+        assert_eq!(
+            with(|facts| facts.rdma = RdmaMode::Shared),
+            Err(Reason::NotExclusive)
+        );
+        assert_eq!(
+            with(|facts| facts.rdma = RdmaMode::Unknown),
+            Err(Reason::NotExclusive)
+        );
+        assert_eq!(
+            with(|facts| facts.drain = Some("Draining".to_owned())),
+            Err(Reason::Draining)
+        );
+        assert_eq!(
+            with(|facts| facts.sync = Sync::Other("InProgress".to_owned())),
+            Err(Reason::NotInSync)
+        );
+    }
+
+    #[test]
+    fn a_node_without_a_state_is_unfit_only_where_others_have_one() {
+        let alone = Cluster::with_rails(1).node_without_state("n1", 8);
+        assert!(reason(&alone, &alone.pod("a")).is_ok());
+        let beside = Cluster::with_rails(1).node_without_state("n1", 8).node("n2", 8);
+        assert_eq!(reason(&beside, &beside.pod("a")), Err(Reason::NodeStateMissing));
+    }
+
+    #[test]
+    fn shared_devices_on_an_exclusive_node_are_a_contradiction() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .offers("n1", "rdma/hca_shared_devices_a", 1000);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::SharedPlugin));
+    }
+
+    #[test]
+    fn addresses_of_pods_that_are_starting_are_taken() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .pool("rail0", |facts| facts.free = 2);
+        let one = cluster.clone().bound("b1", "n1");
+        assert!(reason(&one, &one.pod("a")).is_ok());
+        let two = one.bound("b2", "n1");
+        assert_eq!(reason(&two, &two.pod("a")), Err(Reason::PoolEmpty));
+        // One has fetched its address: the pool counts it, and it is not waited for any more.
+        let fetched = two.pool("rail0", |facts| {
+            facts.free = 1;
+            facts.holders.insert("uid-b1".into(), 1);
+        });
+        assert_eq!(reason(&fetched, &fetched.pod("a")), Err(Reason::PoolEmpty));
+        let more = fetched.pool("rail0", |facts| facts.free = 2);
+        assert!(reason(&more, &more.pod("a")).is_ok());
+    }
+
+    #[test]
+    fn pools_are_filtered_as_spiderpool_filters_them() {
+        let with = |change: fn(&mut crate::decide::pool::PoolFacts)| {
+            let cluster = Cluster::with_rails(1).node("n1", 8).pool("rail0", change);
+            reason(&cluster, &cluster.pod("a"))
+        };
+        assert_eq!(with(|facts| facts.disabled = true), Err(Reason::PoolNotForPod));
+        assert_eq!(with(|facts| facts.terminating = true), Err(Reason::PoolNotForPod));
+        assert_eq!(
+            with(|facts| facts.family = crate::decide::address::Family::V6),
+            Err(Reason::PoolNotForPod)
+        );
+        assert_eq!(
+            with(|facts| {
+                facts.namespaces.names.insert("other".into());
+            }),
+            Err(Reason::PoolNotForPod)
+        );
+        assert_eq!(
+            with(|facts| {
+                facts.nodes.names.insert("n2".into());
+            }),
+            Err(Reason::PoolNotForNode)
+        );
+        assert_eq!(
+            with(|facts| facts.networks = vec![crate::decide::names::NetworkRef::new("default", "rail7")]),
+            Err(Reason::PoolNotForPod)
+        );
+        assert!(
+            with(|facts| facts.networks = vec![crate::decide::names::NetworkRef::new("default", "rail0")])
+                .is_ok()
+        );
+        // A list of names makes the selector ineffective.
+        assert!(
+            with(|facts| {
+                facts.nodes.names.insert("n1".into());
+                facts.nodes.selector = Some(crate::decide::selector::Selector {
+                    labels: [("no".to_owned(), "such".to_owned())].into(),
+                    expressions: Vec::new(),
+                });
+            })
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn the_namespaces_default_pool_comes_before_the_networks_and_gives_two_rails_one_address() {
+        let cluster = Cluster::with_rails(2).node("n1", 8).default_pools(&["rail0"]);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::SameAddress));
+    }
+
+    #[test]
+    fn a_choice_of_pools_that_cannot_work_is_refused_everywhere() {
+        let with = |request: PoolRequest| {
+            let cluster = Cluster::with_rails(2).node("n1", 8);
+            let mut pod = cluster.pod("a");
+            pod.pools = Ok(request);
+            reason(&cluster, &pod)
+        };
+        let choice = |names: &[&str]| PoolChoice {
+            v4: names.iter().map(|n| (*n).to_owned()).collect(),
+            v6: Vec::new(),
+        };
+        let item = |interface: &str, names: &[&str]| InterfacePools {
+            interface: Some(interface.into()),
+            choice: choice(names),
+        };
+        assert_eq!(with(PoolRequest::All(choice(&["nope"]))), Err(Reason::PoolChoice));
+        assert_eq!(
+            with(PoolRequest::All(choice(&["rail*", "rail0"]))),
+            Err(Reason::PoolChoice),
+            "rail0 twice"
+        );
+        assert_eq!(
+            with(PoolRequest::All(choice(&["x*"]))),
+            Err(Reason::PoolChoice),
+            "matches none"
+        );
+        assert_eq!(
+            with(PoolRequest::PerInterface(vec![item("net1", &["rail0"])])),
+            Err(Reason::PoolChoice),
+            "net2 not listed"
+        );
+        assert!(
+            with(PoolRequest::PerInterface(vec![
+                item("net2", &["rail0"]),
+                item("net1", &["rail1"])
+            ]))
+            .is_ok()
+        );
+        assert!(with(PoolRequest::Subnet).is_ok());
+    }
+
+    #[test]
+    fn a_hold_keeps_what_is_the_same_on_every_node_that_fits() {
+        let cluster = Cluster::with_rails(2).node("n1", 8).node("n2", 8);
+        let tied = cluster.clone().pool_named("rail0-n2", |facts| {
+            facts.nodes.names.insert("n2".into());
+        });
+        let tied = tied.pool("rail0", |facts| {
+            facts.nodes.names.insert("n1".into());
+        });
+        let snapshot = tied.snapshot();
+        let mut pod = tied.pod("a");
+        pod.pools = Ok(PoolRequest::PerInterface(vec![
+            InterfacePools {
+                interface: Some("net1".into()),
+                choice: PoolChoice {
+                    v4: vec!["rail0*".to_owned()],
+                    v6: Vec::new(),
+                },
+            },
+            InterfacePools {
+                interface: Some("net2".into()),
+                choice: PoolChoice {
+                    v4: vec!["rail1".to_owned()],
+                    v6: Vec::new(),
+                },
+            },
+        ]));
+        let claim = claim(&pod, &snapshot, &Settings::default()).unwrap();
+        let nodes: Vec<NodeName> = vec!["n1".into(), "n2".into()];
+        let verdicts = place(
+            &claim,
+            &nodes,
+            &snapshot,
+            &Commitments::default(),
+            &Settings::default(),
+        );
+        let both = hold(&claim, &verdicts).unwrap();
+        assert_eq!((both.node, both.pools), (None, vec![vec!["rail1".into()]]));
+        let one = hold(&claim, &verdicts[1..]).unwrap();
+        assert_eq!(
+            (one.node, one.pools),
+            (
+                Some("n2".into()),
+                vec![vec!["rail0-n2".into()], vec!["rail1".into()]]
+            )
+        );
+        assert_eq!(hold(&claim, &[]), None);
+    }
+
+    #[test]
+    fn a_reservation_counts_until_the_pod_is_seen_bound_and_never_twice() {
+        let cluster = Cluster::with_rails(1).node("n1", 1);
+        let (snapshot, settings) = (cluster.snapshot(), Settings::default());
+        let (first, second) = (cluster.pod("b1"), cluster.pod("a"));
+        let node = NodeName::from("n1");
+        let first_claim = claim(&first, &snapshot, &settings).unwrap();
+        let (_, Verdict::Fits(fit)) = place(
+            &first_claim,
+            [&node],
+            &snapshot,
+            &Commitments::default(),
+            &settings,
+        )
+        .remove(0) else {
+            panic!("the first pod fits");
+        };
+        let mut commitments = Commitments::default();
+        commitments.insert_mut(
+            first.at.uid.clone(),
+            Arc::new(commitment(&first_claim, &node, &fit)),
+        );
+        let second_claim = claim(&second, &snapshot, &settings).unwrap();
+        let (_, Verdict::Refused(refusal)) =
+            place(&second_claim, [&node], &snapshot, &commitments, &settings).remove(0)
+        else {
+            panic!("the only VF is reserved");
+        };
+        assert_eq!(refusal.reason(), Reason::TooFewVfs);
+        // Seen bound, with room for two: counted once.
+        let seen = Cluster::with_rails(1).node("n1", 2).bound("b1", "n1").snapshot();
+        let second_claim = claim(&second, &seen, &settings).unwrap();
+        let verdict = place(&second_claim, [&node], &seen, &commitments, &settings)
+            .remove(0)
+            .1;
+        assert!(matches!(verdict, Verdict::Fits(_)), "{verdict:?}");
+    }
+}

@@ -321,3 +321,122 @@ async fn changed(generations: &mut watch::Receiver<u64>) {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::Cluster;
+
+    /// Asks for pods to wake, and takes the names.
+    fn due(waiting: &Waiting, cluster: &Cluster, now: Instant) -> Vec<String> {
+        let pods = waiting.due(&cluster.snapshot(), &Commitments::default(), &settings(), now, 10);
+        pods.into_iter().map(|pod| pod.name.to_string()).collect()
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            scheduler: SchedulerMode::Existing,
+            ..Settings::default()
+        }
+    }
+
+    fn full() -> Cluster {
+        Cluster::with_rails(1)
+            .node("n1", 8)
+            .pool("rail0", |facts| facts.free = 0)
+    }
+
+    fn refused(waiting: &Waiting, cluster: &Cluster, names: &[&str]) -> Cluster {
+        let mut with = cluster.clone();
+        for name in names {
+            let pod = cluster.pod(name);
+            waiting.refused(&pod, vec!["n1".into()]);
+            with = with.pending(pod);
+        }
+        with
+    }
+
+    #[test]
+    fn one_freed_address_wakes_one_pod_once() {
+        let waiting = Waiting::default();
+        let now = Instant::now();
+        let cluster = refused(&waiting, &full(), &["a", "b"]);
+        assert!(due(&waiting, &cluster, now).is_empty());
+        let cluster = cluster.pool("rail0", |facts| facts.free = 1);
+        assert_eq!(due(&waiting, &cluster, now), ["a"]);
+        assert!(
+            due(&waiting, &cluster, now).is_empty(),
+            "a is on its way, and the address with it"
+        );
+        assert_eq!(
+            due(&waiting, &cluster, now + UNDER_WAY),
+            ["b"],
+            "a did not make it: the next in line is tried"
+        );
+    }
+
+    #[test]
+    fn a_change_that_does_not_help_wakes_nobody() {
+        let waiting = Waiting::default();
+        let cluster = refused(&waiting, &full(), &["a"])
+            .node("n2", 8)
+            .pool_named("other", |facts| facts.free = 5);
+        assert!(due(&waiting, &cluster, Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_node_the_scheduler_did_not_ask_about_wakes_nobody() {
+        let waiting = Waiting::default();
+        let cluster = Cluster::with_rails(1).node("n1", 0).node("n2", 0);
+        let cluster = refused(&waiting, &cluster, &["a"]).node("n2", 8);
+        assert!(due(&waiting, &cluster, Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn after_a_restart_only_refused_pods_that_attach_vfs_are_looked_at() {
+        let waiting = Waiting::default();
+        let cluster = Cluster::with_rails(1).node("n1", 8);
+        let mut ours = cluster.pod("ours");
+        ours.phase = Phase::Pending { refused: true };
+        let mut new = cluster.pod("new");
+        new.phase = Phase::Pending { refused: false };
+        let mut gpus_only = cluster.pod("gpus-only");
+        gpus_only.phase = Phase::Pending { refused: true };
+        gpus_only.networks = Ok(Vec::new());
+        let cluster = cluster.pending(ours).pending(new).pending(gpus_only);
+        assert_eq!(due(&waiting, &cluster, Instant::now()), ["ours"]);
+        assert!(
+            due(&waiting, &cluster, Instant::now()).is_empty(),
+            "one retry each"
+        );
+    }
+
+    #[test]
+    fn a_pod_of_another_scheduler_is_left_alone() {
+        let waiting = Waiting::default();
+        let cluster = Cluster::with_rails(1).node("n1", 8);
+        let mut other = cluster.pod("other");
+        other.phase = Phase::Pending { refused: true };
+        other.scheduler = Some("default-scheduler".into());
+        let cluster = cluster.pending(other);
+        let dedicated = Settings::default();
+        let pods = waiting.due(
+            &cluster.snapshot(),
+            &Commitments::default(),
+            &dedicated,
+            Instant::now(),
+            10,
+        );
+        assert!(pods.is_empty());
+    }
+
+    #[test]
+    fn at_most_as_many_as_the_pace_allows_and_the_rest_next_time() {
+        let waiting = Waiting::default();
+        let cluster = refused(&waiting, &full(), &["a", "b", "c"]).pool("rail0", |facts| facts.free = 3);
+        let now = Instant::now();
+        let some = waiting.due(&cluster.snapshot(), &Commitments::default(), &settings(), now, 2);
+        assert_eq!(some.len(), 2);
+        assert_eq!(due(&waiting, &cluster, now), ["c"]);
+    }
+}
