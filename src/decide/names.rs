@@ -76,6 +76,8 @@ name! {
     NetworkName,
     /// A PF by the name its host's kernel gives it, as in `ibs1`.
     PfName,
+    /// A gang, by the value of `pointsman.io/gang`.
+    GangName,
     /// A `spec.schedulerName`.
     SchedulerName,
 }

@@ -1,0 +1,121 @@
+//! What a user should know about a pod that is admitted all the same.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ClusterSnapshot, DEFAULT_SCHEDULER, PodFacts, PodPolicy, ResourceName, SchedulerMode, Settings,
+    annotation,
+};
+
+/// The pod itself asked to have its own networks completed, and lists none.
+pub(super) fn no_networks() -> String {
+    format!(
+        "{}: \"true\" without {} completes the pod's own networks, but {} lists none: nothing was changed",
+        annotation::INJECT,
+        annotation::PROFILE,
+        annotation::NETWORKS
+    )
+}
+
+/// Everything worth a warning, most important first.
+pub(super) fn all(
+    pod: &PodFacts,
+    policy: &PodPolicy,
+    needs: &BTreeMap<&ResourceName, u32>,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+    lock_left_out: bool,
+) -> Vec<String> {
+    [
+        lock_left_out.then(|| lock_memory(pod)),
+        nowhere(needs, snapshot),
+        other_scheduler(pod, settings),
+        more_vfs_than_networks(pod, needs),
+        spiderpool(policy),
+        not_acted_on(policy),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn lock_memory(pod: &PodFacts) -> String {
+    format!(
+        "the Pod Security level of namespace {} forbids the capability IPC_LOCK, which was left out: RDMA then \
+         depends on the container's limit on locked memory (ulimit -l)",
+        pod.namespace
+    )
+}
+
+fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> Option<String> {
+    let missing: Vec<&str> = needs
+        .keys()
+        .filter(|resource| {
+            !snapshot
+                .nodes
+                .values()
+                .any(|node| node.allocatable.get(**resource).is_some_and(|count| *count > 0))
+        })
+        .map(|resource| resource.as_str())
+        .collect();
+    let (first, others) = missing.split_first()?;
+    let others = match others.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "no node offers {first}{others} now: the pod waits until the device plugin has registered VFs"
+    ))
+}
+
+fn other_scheduler(pod: &PodFacts, settings: &Settings) -> Option<String> {
+    let SchedulerMode::Dedicated(ours) = &settings.scheduler else {
+        return None;
+    };
+    let named = pod
+        .scheduler
+        .as_ref()
+        .filter(|named| *named != ours && named.as_str() != DEFAULT_SCHEDULER)?;
+    Some(format!(
+        "the pod names scheduler {named}, which was left as it is: unless that one calls the extender, VFs, pools \
+         and fabric are not checked (leave it out for {ours})"
+    ))
+}
+
+fn more_vfs_than_networks(pod: &PodFacts, needs: &BTreeMap<&ResourceName, u32>) -> Option<String> {
+    needs.iter().find_map(|(&resource, &need)| {
+        let taken = pod.takes(resource);
+        (taken > need).then(|| {
+            format!(
+                "the pod takes {taken} of {resource}, but its networks use {need}: the others attach nothing"
+            )
+        })
+    })
+}
+
+fn spiderpool(policy: &PodPolicy) -> Option<String> {
+    policy.spiderpool_key.map(|key| {
+        format!(
+            "{key} is set, on which Spiderpool's own pod webhook acts, too: where that is on, it replaces the list of \
+             the pod's networks; switch it off, or use {} instead",
+            annotation::PROFILE
+        )
+    })
+}
+
+fn not_acted_on(policy: &PodPolicy) -> Option<String> {
+    let keys: Vec<&str> = [
+        (annotation::LOCALITY, policy.locality.is_some()),
+        (annotation::GANG, policy.gang.is_some()),
+        (annotation::GANG_SIZE, policy.gang_size.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(key, given)| given.then_some(key))
+    .collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "read, but not acted on by this version: {}; the pod is placed on its own",
+            keys.join(", ")
+        )
+    })
+}
