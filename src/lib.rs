@@ -21,3 +21,4 @@ pub mod extender;
 pub mod run;
 pub mod serve;
 pub mod telemetry;
+pub mod webhook;

@@ -23,6 +23,12 @@ pub mod key {
     pub const POD: &str = "pod";
     /// Node.
     pub const NODE: &str = "node";
+    /// What happens to the object of an admission review (`CREATE`).
+    pub const OPERATION: &str = "operation";
+    /// Whether the API server will store nothing.
+    pub const DRY_RUN: &str = "dry_run";
+    /// The profile a pod asked for.
+    pub const PROFILE: &str = "profile";
     /// What kube-scheduler asked.
     pub const VERB: &str = "verb";
     /// How it was answered.

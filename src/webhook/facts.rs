@@ -1,0 +1,340 @@
+//! A pod as it arrived, made into what the decision looks at.
+//!
+//! Only the fields below are read; whatever else the pod has is passed over. What is read must be of its type:
+//! kube-apiserver has checked that, files of `simulate` have not been checked by anyone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cluster::multus::{self, Element};
+use crate::cluster::quantity;
+use crate::decide::annotation;
+use crate::decide::mutation::{ContainerFacts, OwnNetwork, PodFacts};
+use crate::decide::names::{NamespaceName, ResourceName};
+use crate::decide::policy::Annotations;
+use crate::decide::problem::{Problem, Problems, quoted};
+use crate::decide::settings::Settings;
+
+/// A pod, as far as it is read.
+#[derive(Debug, Deserialize)]
+pub struct RawPod {
+    /// Its metadata.
+    pub metadata: RawMetadata,
+    /// What it asks for.
+    pub spec: RawSpec,
+}
+
+/// See [`RawPod`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawMetadata {
+    /// Its name, unless one is generated.
+    pub name: Option<String>,
+    /// What its name will begin with.
+    pub generate_name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its annotations.
+    pub annotations: Option<Annotations>,
+}
+
+/// See [`RawPod`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawSpec {
+    /// It shares its node's network.
+    pub host_network: Option<bool>,
+    /// Who schedules it.
+    pub scheduler_name: Option<String>,
+    /// Its containers.
+    pub containers: Option<Vec<RawContainer>>,
+    /// Its init containers.
+    pub init_containers: Option<Vec<RawContainer>>,
+}
+
+/// A container or init container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawContainer {
+    /// Its name.
+    pub name: String,
+    /// `Always` on an init container makes it a sidecar.
+    pub restart_policy: Option<String>,
+    /// Its requests and limits.
+    pub resources: Option<RawResources>,
+    /// What it may do.
+    pub security_context: Option<RawSecurityContext>,
+}
+
+/// Requests and limits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawResources {
+    /// What it is given at least.
+    pub requests: Option<BTreeMap<String, Quantity>>,
+    /// What it is given at most.
+    pub limits: Option<BTreeMap<String, Quantity>>,
+}
+
+/// A quantity, which YAML files may write as a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "no quantity, which is a text or a number")]
+pub enum Quantity {
+    /// `"8"`, as kube-apiserver writes it.
+    Text(String),
+    /// `8`.
+    Number(serde_json::Number),
+}
+
+impl Quantity {
+    /// The number of devices it means; none when it means none.
+    #[must_use]
+    pub fn count(&self) -> Option<u32> {
+        match self {
+            Self::Text(text) => quantity::count(text),
+            Self::Number(number) => quantity::count(&number.to_string()),
+        }
+    }
+}
+
+/// What a container may do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawSecurityContext {
+    /// Everything.
+    pub privileged: Option<bool>,
+    /// Single capabilities.
+    pub capabilities: Option<RawCapabilities>,
+}
+
+/// See [`RawSecurityContext`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawCapabilities {
+    /// Those it is given.
+    pub add: Option<Vec<String>>,
+}
+
+/// A pod that was read.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Its fields.
+    pub raw: RawPod,
+    /// The networks it lists; empty when the list cannot be read.
+    pub networks: Vec<Element>,
+    /// What the decision looks at.
+    pub facts: PodFacts,
+}
+
+/// Reads the pod of a request that is created in `namespace`.
+///
+/// # Errors
+/// What cannot be read, with the path of the field.
+pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> Result<Arrived, Problems> {
+    let raw: RawPod = serde_json::from_str(object.get()).map_err(|_| unreadable(object))?;
+    let namespace: NamespaceName = namespace
+        .filter(|name| !name.is_empty())
+        .or(raw.metadata.namespace.as_deref())
+        .unwrap_or("default")
+        .into();
+    let annotations = raw.metadata.annotations.clone().unwrap_or_default();
+    let networks = annotations
+        .get(annotation::NETWORKS)
+        .map_or_else(|| Ok(Vec::new()), |text| multus::parse_networks(text, &namespace));
+    let default_network = annotations
+        .get(annotation::DEFAULT_NETWORK)
+        .map(|text| multus::parse_default_network(text, &settings.multus_namespace))
+        .transpose()
+        .map(|element| element.map(|element| element.selection.network));
+    let (networks, own) = match networks {
+        Ok(elements) => {
+            let own = elements
+                .iter()
+                .map(|element| OwnNetwork {
+                    selection: element.selection.clone(),
+                    guid: element.guid.clone(),
+                })
+                .collect();
+            (elements, Ok(own))
+        }
+        Err(problems) => (Vec::new(), Err(problems)),
+    };
+
+    let mut problems = Problems::none();
+    let main = containers(
+        "spec.containers",
+        raw.spec.containers.as_deref(),
+        true,
+        &mut problems,
+    );
+    let init = containers(
+        "spec.initContainers",
+        raw.spec.init_containers.as_deref(),
+        false,
+        &mut problems,
+    );
+    let facts = PodFacts {
+        namespace,
+        annotations,
+        networks: own,
+        default_network,
+        containers: main,
+        init_containers: init,
+        host_network: raw.spec.host_network.unwrap_or(false),
+        scheduler: raw
+            .spec
+            .scheduler_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(Into::into),
+    };
+    problems.or(Arrived { raw, networks, facts })
+}
+
+/// Reads once more, to find where it goes wrong: keeping the path costs a third of the time, and pods that cannot
+/// be read are rare.
+fn unreadable(object: &RawValue) -> Problem {
+    let mut deserializer = serde_json::Deserializer::from_str(object.get());
+    let (at, why) = match serde_path_to_error::deserialize::<_, RawPod>(&mut deserializer) {
+        Err(error) => (error.path().to_string(), error.inner().to_string()),
+        Ok(_) => (".".to_owned(), "a pod".to_owned()),
+    };
+    Problem::new(
+        if at == "." {
+            "pod".to_owned()
+        } else {
+            format!("pod, field {at}")
+        },
+        why,
+        "a field as the Kubernetes API defines it",
+        "mend the field",
+    )
+}
+
+fn containers(
+    field: &str,
+    containers: Option<&[RawContainer]>,
+    main: bool,
+    problems: &mut Problems,
+) -> Vec<ContainerFacts> {
+    let read = |(index, container): (usize, &RawContainer)| {
+        let resources = container.resources.as_ref();
+        let mut counts = |part: &str, map: Option<&BTreeMap<String, Quantity>>| {
+            device_counts(&format!("{field}[{index}].resources.{part}"), map, problems)
+        };
+        let requests = counts(
+            "requests",
+            resources.and_then(|resources| resources.requests.as_ref()),
+        );
+        let limits = counts(
+            "limits",
+            resources.and_then(|resources| resources.limits.as_ref()),
+        );
+        ContainerFacts {
+            name: container.name.as_str().into(),
+            lasting: main || container.restart_policy.as_deref() == Some("Always"),
+            requests,
+            limits,
+            locks_memory: container
+                .security_context
+                .as_ref()
+                .is_some_and(RawSecurityContext::locks_memory),
+        }
+    };
+    containers
+        .unwrap_or_default()
+        .iter()
+        .enumerate()
+        .map(read)
+        .collect()
+}
+
+/// The extended resources of a map; others are in units that do not matter here.
+fn device_counts(
+    field: &str,
+    map: Option<&BTreeMap<String, Quantity>>,
+    problems: &mut Problems,
+) -> BTreeMap<ResourceName, u32> {
+    let mut counts = BTreeMap::new();
+    for (name, quantity) in map.into_iter().flatten() {
+        let name = ResourceName::from(name.as_str());
+        if !name.is_extended() {
+            continue;
+        }
+        if let Some(count) = quantity.count() {
+            counts.insert(name, count);
+        } else {
+            problems.push(Problem::new(
+                format!("{field}.{name}"),
+                match quantity {
+                    Quantity::Text(text) => quoted(text),
+                    Quantity::Number(number) => number.to_string(),
+                },
+                "a number of devices",
+                "mend the quantity",
+            ));
+        }
+    }
+    counts
+}
+
+impl RawSecurityContext {
+    fn locks_memory(&self) -> bool {
+        let added = self
+            .capabilities
+            .as_ref()
+            .and_then(|capabilities| capabilities.add.as_ref());
+        self.privileged == Some(true)
+            || added
+                .into_iter()
+                .flatten()
+                .any(|name| matches!(name.as_str(), "IPC_LOCK" | "CAP_IPC_LOCK" | "ALL"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(pod: &str) -> Result<Arrived, String> {
+        let object: &RawValue = serde_json::from_str(pod).unwrap();
+        read(object, Some("t"), &Settings::default()).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_path() {
+        let pod = r#"{"metadata":{},"spec":{"containers":[{"name":"a"},{"name":"b","resources":{"limits":{"x/y":true}}}]}}"#;
+        insta::assert_snapshot!(arrived(pod).unwrap_err(), @"pod, field spec.containers[1].resources.limits.x/y: found no quantity, which is a text or a number at line 1 column 96, expected a field as the Kubernetes API defines it; mend the field");
+        let pod = r#"{"metadata":{"annotations":{"a":1}},"spec":{}}"#;
+        insta::assert_snapshot!(arrived(pod).unwrap_err(), @"pod, field metadata.annotations.a: found invalid type: integer `1`, expected a string at line 1 column 33, expected a field as the Kubernetes API defines it; mend the field");
+        insta::assert_snapshot!(arrived(r#"{"metadata":{}}"#).unwrap_err(), @"pod: found missing field `spec` at line 1 column 15, expected a field as the Kubernetes API defines it; mend the field");
+    }
+
+    #[test]
+    fn a_quantity_that_is_no_number_of_devices_is_told() {
+        let pod = r#"{"metadata":{},"spec":{"initContainers":[{"name":"a","resources":{"limits":{"x/y":"lots","cpu":"1"}}}]}}"#;
+        insta::assert_snapshot!(arrived(pod).unwrap_err(), @r#"spec.initContainers[0].resources.limits.x/y: found "lots", expected a number of devices; mend the quantity"#);
+    }
+
+    #[test]
+    fn reads_what_matters_and_passes_over_the_rest() {
+        let pod = r#"{"kind":"Pod","metadata":{"generateName":"a-","annotations":{"k8s.v1.cni.cncf.io/networks":"n/a@x"}},
+            "spec":{"flavor":{"new":[1]},"hostNetwork":true,"schedulerName":"s",
+            "containers":[{"name":"a","resources":{"requests":{"x/y":"2k","cpu":"1","memory":"1Gi"},"limits":{"x/y":2000}},
+                "securityContext":{"capabilities":{"add":["IPC_LOCK"],"drop":["ALL"]}}}],
+            "initContainers":[{"name":"i","restartPolicy":"Always"},{"name":"j","securityContext":{"privileged":true}}]}}"#;
+        let facts = arrived(pod).unwrap().facts;
+        assert!(facts.host_network);
+        assert_eq!(facts.scheduler, Some("s".into()));
+        assert_eq!(facts.networks.unwrap()[0].selection.network.to_string(), "n/a");
+        let [a] = facts.containers.try_into().unwrap();
+        assert!(a.lasting && a.locks_memory);
+        assert_eq!(a.requests, BTreeMap::from([("x/y".into(), 2000)]));
+        assert_eq!(a.limits, a.requests);
+        let [i, j] = facts.init_containers.try_into().unwrap();
+        assert!(i.lasting && !i.locks_memory);
+        assert!(!j.lasting && j.locks_memory);
+    }
+}
