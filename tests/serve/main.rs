@@ -12,4 +12,5 @@
 mod common;
 mod configuration;
 mod http_limits;
+mod shutdown;
 mod tls_rotation;
