@@ -114,7 +114,7 @@ impl Rig {
         self
     }
 
-    pub(crate) fn pod(&self, name: &str) -> Value {
+    pub(crate) fn pod(name: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
                 "annotations": {"k8s.v1.cni.cncf.io/networks": "rail0"}},

@@ -1,6 +1,13 @@
 //! The extender's routes, called as kube-scheduler calls them, on an index filled by hand. Nothing here needs a
 //! socket or a cluster; that the real scheduler agrees is tested on the real control plane.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "what tests call says what it expects in the shortest way"
+)]
+
 mod calls;
 
 use std::sync::Arc;
@@ -14,7 +21,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_pod_is_filtered_scored_and_bound_with_its_record() {
     let rig = Rig::new(8, 10).node("n1").node("n2");
-    let pod = rig.pod("a");
+    let pod = Rig::pod("a");
     let answer = rig.filter(&pod, &["n1", "n2"]).await;
     assert_eq!(answer["NodeNames"], json!(["n1", "n2"]));
     assert_eq!(answer["Error"], "");
@@ -37,7 +44,7 @@ async fn a_pod_is_filtered_scored_and_bound_with_its_record() {
 #[tokio::test]
 async fn a_refusal_is_a_constant_text_for_each_node() {
     let rig = Rig::new(8, 0).node("n1");
-    let answer = rig.filter(&rig.pod("a"), &["n1", "gone"]).await;
+    let answer = rig.filter(&Rig::pod("a"), &["n1", "gone"]).await;
     assert_eq!(answer["NodeNames"], json!([]));
     assert_eq!(
         answer["FailedAndUnresolvableNodes"],
@@ -53,7 +60,7 @@ async fn a_refusal_is_a_constant_text_for_each_node() {
 async fn node_objects_instead_of_names_are_refused_with_what_to_configure() {
     let rig = Rig::new(8, 10).node("n1");
     let request =
-        json!({"Pod": rig.pod("a"), "Nodes": {"items": [{"metadata": {"name": "n1"}}]}, "NodeNames": null});
+        json!({"Pod": Rig::pod("a"), "Nodes": {"items": [{"metadata": {"name": "n1"}}]}, "NodeNames": null});
     let answer = rig.call("/filter", &request).await.ok();
     assert!(
         answer["Error"]
@@ -67,7 +74,7 @@ async fn node_objects_instead_of_names_are_refused_with_what_to_configure() {
 #[tokio::test]
 async fn until_every_watch_has_listed_the_answer_is_an_error() {
     let rig = Rig::new(8, 10).node("n1").not_ready();
-    let pod = rig.pod("a");
+    let pod = Rig::pod("a");
     assert!(
         rig.filter(&pod, &["n1"]).await["Error"]
             .as_str()
@@ -107,7 +114,7 @@ async fn junk_is_answered_with_400_and_the_place() {
 #[tokio::test]
 async fn answers_have_a_length_and_no_trailing_newline() {
     let rig = Rig::new(8, 10).node("n1");
-    let answer = rig.call("/filter", &names(&rig.pod("a"), &["n1"])).await;
+    let answer = rig.call("/filter", &names(&Rig::pod("a"), &["n1"])).await;
     assert_eq!(answer.length, Some(answer.raw.len().to_string()));
     assert!(answer.raw.ends_with(b"}"));
 }
@@ -115,12 +122,12 @@ async fn answers_have_a_length_and_no_trailing_newline() {
 #[tokio::test]
 async fn filtering_any_number_of_times_changes_no_answer_for_the_pod_itself() {
     let rig = Rig::new(8, 1).node("n1");
-    let pod = rig.pod("a");
+    let pod = Rig::pod("a");
     for _ in 0..5 {
         assert_eq!(rig.filter(&pod, &["n1"]).await["NodeNames"], json!(["n1"]));
     }
     assert_eq!(
-        rig.filter(&rig.pod("b"), &["n1"]).await["NodeNames"],
+        rig.filter(&Rig::pod("b"), &["n1"]).await["NodeNames"],
         json!([]),
         "the only address is held for a"
     );
@@ -129,7 +136,7 @@ async fn filtering_any_number_of_times_changes_no_answer_for_the_pod_itself() {
 #[tokio::test]
 async fn the_last_vf_is_promised_once() {
     let rig = Rig::new(1, 10).node("n1");
-    let (first, second) = (rig.pod("a"), rig.pod("b"));
+    let (first, second) = (Rig::pod("a"), Rig::pod("b"));
     rig.remember(&second);
     // kube-scheduler itself counts assumed pods; two schedulers, or a stale cache, may still ask for both.
     for pod in [&first, &second] {
@@ -151,7 +158,7 @@ async fn a_burst_of_binds_on_a_pool_of_ten_writes_ten() {
         .map(|number| {
             let rig = Arc::clone(&rig);
             tokio::spawn(async move {
-                let pod = rig.pod(&format!("p{number}"));
+                let pod = Rig::pod(&format!("p{number}"));
                 rig.remember(&pod);
                 rig.bind(&pod, "n1").await["Error"].as_str().unwrap().to_owned()
             })
@@ -171,7 +178,7 @@ async fn a_burst_of_binds_on_a_pool_of_ten_writes_ten() {
 #[tokio::test]
 async fn a_refused_binding_gives_its_promise_back_and_an_unclear_one_keeps_it() {
     let rig = Rig::new(8, 1).node("n1");
-    let (first, second, third) = (rig.pod("a"), rig.pod("b"), rig.pod("c"));
+    let (first, second, third) = (Rig::pod("a"), Rig::pod("b"), Rig::pod("c"));
     for pod in [&first, &second, &third] {
         rig.remember(pod);
     }
@@ -204,7 +211,7 @@ async fn a_refused_binding_gives_its_promise_back_and_an_unclear_one_keeps_it() 
 #[tokio::test]
 async fn a_pod_that_nobody_knows_is_not_bound() {
     let rig = Rig::new(8, 10).node("n1");
-    let answer = rig.bind(&rig.pod("a"), "n1").await;
+    let answer = rig.bind(&Rig::pod("a"), "n1").await;
     assert!(
         answer["Error"].as_str().unwrap().contains("not known"),
         "{answer}"
