@@ -3,6 +3,8 @@
 //! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
 //! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
 
+mod simulate;
+
 use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
@@ -17,11 +19,15 @@ use crate::serve::self_signed::SecretRef;
 use crate::serve::shutdown::Timing;
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
+pub use self::simulate::{Format, Simulate};
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Run the webhook, the extender and the admin endpoint.
     Serve(Serve),
+    /// Admit and place the pods in files.
+    Simulate(Simulate),
 }
 
 /// `pointsman serve`, checked.
@@ -65,6 +71,7 @@ pub fn parse() -> Command {
 pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let Typed { command } = Typed::try_parse_from(arguments)?;
     match command {
+        TypedCommand::Simulate(flags) => Ok(Command::Simulate(flags)),
         TypedCommand::Serve(flags) => flags.checked().map(Command::Serve).map_err(|sentence| {
             let mut root = Typed::command();
             root.build();
@@ -89,6 +96,8 @@ struct Typed {
 enum TypedCommand {
     /// Run the webhook, the extender and the admin endpoint.
     Serve(ServeFlags),
+    /// Admit and place the pending pods in YAML files, without a cluster, through the code that `serve` runs.
+    Simulate(Simulate),
 }
 
 const SERVE_EXAMPLE: &str = "\
@@ -258,7 +267,10 @@ mod tests {
 
     fn serve(flags: &str) -> Result<Serve, clap::Error> {
         let words = ["pointsman", "serve"].into_iter().chain(flags.split_whitespace());
-        parse_from(words.map(OsString::from)).map(|Command::Serve(serve)| serve)
+        parse_from(words.map(OsString::from)).map(|command| match command {
+            Command::Serve(serve) => serve,
+            Command::Simulate(_) => panic!("not what was asked for"),
+        })
     }
 
     #[test]

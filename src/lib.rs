@@ -20,5 +20,6 @@ pub mod decide;
 pub mod extender;
 pub mod run;
 pub mod serve;
+pub mod simulate;
 pub mod telemetry;
 pub mod webhook;

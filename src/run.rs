@@ -1,17 +1,19 @@
 //! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
 
 mod placing;
+mod simulating;
 
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use kube::Client;
 
 use crate::args::{CertificateSource, Command, Serve};
 use crate::cluster::watch;
-use crate::config::{ConfigError, Configuration};
+use crate::config::Configuration;
 use crate::extender;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
@@ -24,7 +26,6 @@ use crate::serve::tls_directory;
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
-use crate::webhook;
 
 /// Exit code of wrong usage or wrong input; 1 is for an answer that is no, and for failures on the way.
 const WRONG_INPUT: u8 = 2;
@@ -34,6 +35,7 @@ const WRONG_INPUT: u8 = 2;
 pub fn run(command: Command) -> ExitCode {
     let outcome = match command {
         Command::Serve(serve) => run_serve(serve),
+        Command::Simulate(flags) => simulating::run(flags),
     };
     outcome.unwrap_or_else(|failure| {
         // Logging may not have started, or go to a file nobody reads: the reason to end goes to the terminal.
@@ -44,7 +46,7 @@ pub fn run(command: Command) -> ExitCode {
 
 /// Why a subcommand could not do its work.
 enum Failure {
-    Input(ConfigError),
+    Input(anyhow::Error),
     Work(anyhow::Error),
 }
 
@@ -60,9 +62,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(error) => write!(f, "{error}"),
             // With all causes, joined by colons.
-            Self::Work(error) => write!(f, "{error:#}"),
+            Self::Input(error) | Self::Work(error) => write!(f, "{error:#}"),
         }
     }
 }
@@ -76,7 +77,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
     logging::start(serve.log_format, &serve.log_level);
     tls::install_provider();
-    let configuration = Configuration::load(serve.config.as_deref()).map_err(Failure::Input)?;
+    let configuration =
+        Configuration::load(serve.config.as_deref()).map_err(|error| Failure::Input(error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -113,31 +115,11 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.background("admin", listener.serve(routes, shutdown.end()));
     }
 
-    let following = match (webhook.is_some(), extender.is_some()) {
-        (false, false) => None,
-        (_, placing) => {
-            let kinds = if placing {
-                watch::FOR_PLACEMENT
-            } else {
-                watch::FOR_ADMISSION
-            };
-            let client = cluster().await?;
-            Some(placing::follow(
-                &client,
-                kinds,
-                &configuration,
-                &readiness,
-                &metrics,
-                &shutdown,
-            ))
-        }
-    };
-
-    if let (Some((address, source)), Some(following)) = (webhook, &following) {
+    if let Some((address, source)) = webhook {
         let shown = certificate(source, &configuration, &metrics, &readiness, &shutdown).await?;
         let listener = Listener::bind(ListenerName::Webhook, address).await?;
         let listener = listener.with_tls(tls::server_config(shown)?);
-        let routes = webhook::router(placing::webhook(following, &configuration, &metrics));
+        let routes = Router::new();
         let routes = guarded(
             routes,
             ListenerName::Webhook,
@@ -147,9 +129,17 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.listener(listener.serve(routes, shutdown.stop()));
     }
 
-    if let (Some(address), Some(following)) = (extender, &following) {
+    if let Some(address) = extender {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
-        let (state, nudger) = placing::extender(following, &configuration, &metrics);
+        let following = placing::follow(
+            &cluster().await?,
+            watch::FOR_PLACEMENT,
+            &configuration,
+            &readiness,
+            &metrics,
+            &shutdown,
+        );
+        let (state, nudger) = placing::extender(&following, &configuration, &metrics);
         shutdown.background("nudging", nudger.run(shutdown.end()));
         let routes = extender::router(state);
         let routes = guarded(

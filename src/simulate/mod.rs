@@ -1,0 +1,63 @@
+//! The decisions on files instead of a cluster.
+//!
+//! The pods in the files go through the very code that `serve` runs: the webhook's routes behind the HTTPS listener,
+//! and the extender's behind the HTTP one, both on loopback. What stands around them in a cluster (controllers, the
+//! API server, kube-scheduler's own filters) is played by small parts of this module.
+
+mod client;
+pub mod expand;
+pub mod load;
+mod play;
+pub mod report;
+pub mod scheduler;
+mod servers;
+mod table;
+mod world;
+
+use std::path::PathBuf;
+
+pub use self::client::CallError;
+pub use self::load::LoadError;
+pub use self::report::Report;
+pub use self::table::{Style, write_table};
+
+use crate::config::Configuration;
+
+/// What to simulate.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// Files, and folders of files.
+    pub paths: Vec<PathBuf>,
+    /// The configuration, as `serve` takes it.
+    pub configuration: Configuration,
+    /// Shuffles the order in which nodes are tried, which must change nothing.
+    pub seed: Option<u64>,
+}
+
+/// Why there is nothing to report.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The files cannot be used.
+    #[error(transparent)]
+    Input(#[from] LoadError),
+    /// The listeners could not be started.
+    #[error("the listeners on loopback do not start: {0}")]
+    Servers(String),
+    /// A listener did not answer as its contract says.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Admits and places the pending pods in the files.
+///
+/// # Errors
+/// When a file cannot be read, or when the listeners on loopback do not work. A pod that is denied or finds no node is
+/// no error, but a part of the report.
+pub async fn simulate(input: &Input) -> Result<Report, SimulateError> {
+    let cluster = expand::expand(load::load(&input.paths)?, NOW);
+    play::play(cluster, input).await
+}
+
+/// When objects are taken to be made that do not say: always the same moment, or no two results would be equal, and
+/// late enough to come after everything that says.
+const NOW: &str = "2100-01-01T00:00:00Z";
