@@ -32,6 +32,7 @@ help: ## This list
 demo: ## Admit and place an example workload on an example cluster: no Kubernetes needed
 	@$(rust)
 	@cargo build --quiet
+	@echo "The nodes, networks and pods in $(DEMO), admitted and placed by the code that 'pointsman serve' runs:"; echo
 	@cargo run --quiet -- simulate $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
 
 .PHONY: test
