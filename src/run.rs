@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
 use kube::Client;
 
 use crate::args::{CertificateSource, Command, Serve};
@@ -26,6 +25,7 @@ use crate::serve::tls_directory;
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
+use crate::webhook;
 
 /// Exit code of wrong usage or wrong input; 1 is for an answer that is no, and for failures on the way.
 const WRONG_INPUT: u8 = 2;
@@ -115,11 +115,31 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.background("admin", listener.serve(routes, shutdown.end()));
     }
 
-    if let Some((address, source)) = webhook {
+    let following = match (webhook.is_some(), extender.is_some()) {
+        (false, false) => None,
+        (_, placing) => {
+            let kinds = if placing {
+                watch::FOR_PLACEMENT
+            } else {
+                watch::FOR_ADMISSION
+            };
+            let client = cluster().await?;
+            Some(placing::follow(
+                &client,
+                kinds,
+                &configuration,
+                &readiness,
+                &metrics,
+                &shutdown,
+            ))
+        }
+    };
+
+    if let (Some((address, source)), Some(following)) = (webhook, &following) {
         let shown = certificate(source, &configuration, &metrics, &readiness, &shutdown).await?;
         let listener = Listener::bind(ListenerName::Webhook, address).await?;
         let listener = listener.with_tls(tls::server_config(shown)?);
-        let routes = Router::new();
+        let routes = webhook::router(placing::webhook(following, &configuration, &metrics));
         let routes = guarded(
             routes,
             ListenerName::Webhook,
@@ -129,17 +149,9 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.listener(listener.serve(routes, shutdown.stop()));
     }
 
-    if let Some(address) = extender {
+    if let (Some(address), Some(following)) = (extender, &following) {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
-        let following = placing::follow(
-            &cluster().await?,
-            watch::FOR_PLACEMENT,
-            &configuration,
-            &readiness,
-            &metrics,
-            &shutdown,
-        );
-        let (state, nudger) = placing::extender(&following, &configuration, &metrics);
+        let (state, nudger) = placing::extender(following, &configuration, &metrics);
         shutdown.background("nudging", nudger.run(shutdown.end()));
         let routes = extender::router(state);
         let routes = guarded(

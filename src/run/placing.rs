@@ -9,19 +9,20 @@ use crate::cluster::index::Index;
 use crate::cluster::objects::Kind;
 use crate::cluster::watch::{self, Progress};
 use crate::config::Configuration;
+use crate::extender;
 use crate::extender::bind::ClusterBinder;
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
-use crate::extender::{self};
 use crate::serve::readiness::{Condition, Readiness};
 use crate::serve::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
+use crate::webhook;
 
 /// The cluster as it is followed: the index, and whether it is complete.
 #[derive(Clone)]
 pub(super) struct Following {
     /// What is known.
-    pub(super) index: Arc<Index>,
+    index: Arc<Index>,
     progress: Arc<ListProgress>,
     client: Client,
 }
@@ -61,6 +62,21 @@ pub(super) fn follow(
         index,
         progress,
         client: client.clone(),
+    }
+}
+
+/// The webhook over the followed cluster.
+pub(super) fn webhook(
+    following: &Following,
+    configuration: &Configuration,
+    metrics: &Arc<Metrics>,
+) -> webhook::State {
+    webhook::State {
+        snapshot: following.index.published(),
+        generations: following.index.generations(),
+        settings: Arc::new(configuration.decisions.clone()),
+        metrics: Arc::clone(metrics),
+        patience: webhook::PATIENCE,
     }
 }
 

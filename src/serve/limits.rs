@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -126,6 +126,8 @@ pub fn guarded(
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        // axum's own limit of 2 MB would refuse what ours let through.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, pass))
 }
 

@@ -7,3 +7,5 @@ pub mod facts;
 pub mod handler;
 pub mod patch;
 pub mod review;
+
+pub use handler::{PATIENCE, State, router};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ClusterSnapshot, DEFAULT_SCHEDULER, PodFacts, PodPolicy, ResourceName, SchedulerMode, Settings,
+    ClusterSnapshot, DEFAULT_SCHEDULER, PodFacts, PodPolicy, Rails, ResourceName, SchedulerMode, Settings,
     annotation,
 };
 
@@ -29,6 +29,7 @@ pub(super) fn all(
     [
         lock_left_out.then(|| lock_memory(pod)),
         nowhere(needs, snapshot),
+        uncounted(policy, snapshot),
         other_scheduler(pod, settings),
         more_vfs_than_networks(pod, needs),
         spiderpool(policy),
@@ -47,7 +48,11 @@ fn lock_memory(pod: &PodFacts) -> String {
     )
 }
 
+/// Where nodes are not watched nothing is known of them.
 fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> Option<String> {
+    if snapshot.nodes.is_empty() {
+        return None;
+    }
     let missing: Vec<&str> = needs
         .keys()
         .filter(|resource| {
@@ -66,6 +71,18 @@ fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> 
     Some(format!(
         "no node offers {first}{others} now: the pod waits until the device plugin has registered VFs"
     ))
+}
+
+fn uncounted(policy: &PodPolicy, snapshot: &ClusterSnapshot) -> Option<String> {
+    let Rails::Count(count) = policy.rails else {
+        return None;
+    };
+    snapshot.nodes.is_empty().then(|| {
+        format!(
+            "{}: {count} took the first rails of the profile: how many VFs are free on each is not known here",
+            annotation::RAILS
+        )
+    })
 }
 
 fn other_scheduler(pod: &PodFacts, settings: &Settings) -> Option<String> {
