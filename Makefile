@@ -71,7 +71,7 @@ bless: ## Accept what the snapshot tests see now (read the difference before you
 .PHONY: tools
 tools: ## Build the control plane, KWOK and Spiderpool from their Go modules, into the cache
 	@$(go)
-	tests/control_plane/tools/build
+	@tests/control_plane/tools/build
 
 # The tests mostly wait for the cluster, so many of them share few cores well.
 .PHONY: control-plane
@@ -88,8 +88,8 @@ record: tools ## Record what the real apiserver and scheduler send into tests/fi
 .PHONY: cluster
 cluster: tools ## Start a control plane with fake InfiniBand nodes to play with
 	@$(rust)
-	tests/control_plane/tools/cluster up
+	@tests/control_plane/tools/cluster up
 
 .PHONY: cluster-down
 cluster-down: ## End it
-	tests/control_plane/tools/cluster down
+	@tests/control_plane/tools/cluster down

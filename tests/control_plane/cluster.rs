@@ -16,11 +16,12 @@
 
 mod harness;
 mod record;
+mod recorder;
 
 use harness::nodes::IbNode;
 use harness::objects::Profile;
 use harness::scene::Scene;
-use harness::stack::{Asks, Stack};
+use harness::stack::Setup;
 
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("record") {
@@ -34,7 +35,7 @@ fn main() {
         )
         .unwrap();
         let plane = harness::plane::shared().await;
-        let stack = Stack::start(plane, "pointsman", &["ib"], Asks::Us).await;
+        let stack = Setup::new("pointsman", &["ib"]).start(plane).await;
         for number in 0..4 {
             let group = format!("su-{}", number / 2 + 1);
             let node = IbNode::new(format!("node-{number}")).label("pointsman.io/leaf-group", &group);

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container};
 use crate::harness::plane;
-use crate::harness::recorder::Recorder;
 use crate::harness::scene::{Scene, is_bound};
-use crate::harness::stack::{Asks, Ports, Stack};
+use crate::harness::stack::{Ports, Setup};
 use crate::harness::wait::{eventually, expect};
+use crate::recorder::Recorder;
 
 pub(crate) async fn record() {
     let plane = plane::shared().await;
@@ -39,7 +39,10 @@ pub(crate) async fn record() {
         extender: recorder.extender,
         ..ports
     };
-    let stack = Stack::start_behind(plane, "recorded", &["ib"], Asks::Us, ports, called).await;
+    let stack = Setup::new("recorded", &["ib"])
+        .behind(ports, called)
+        .start(plane)
+        .await;
     let scene = Scene::open(&stack, "training").await;
     let profile = Profile::new("two-rails", "ib", 90).rails(2);
     profile.create(plane, &scene.namespace).await;

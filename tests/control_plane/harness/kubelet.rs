@@ -16,6 +16,9 @@ use super::plane::ControlPlane;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How many races in a row are more than bad luck.
+const RACES: usize = 20;
+
 /// What happened to one pod's networks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sandbox {
@@ -131,7 +134,7 @@ async fn make_sandbox(plane: &ControlPlane, pod: &Value) -> Sandbox {
             uid: &uid,
             interface: &interface,
         };
-        match attachment.add(plane.spiderpool().socket(), &pools).await {
+        match add(plane, &attachment, &pools).await {
             Ok(address) => {
                 sandbox.addresses.insert(interface, (network, address));
             }
@@ -142,6 +145,19 @@ async fn make_sandbox(plane: &ControlPlane, pod: &Value) -> Sandbox {
         }
     }
     sandbox
+}
+
+/// Tries again where Spiderpool's agent lost a race against itself, as a kubelet does with the whole sandbox.
+async fn add(plane: &ControlPlane, attachment: &Attachment<'_>, pools: &[String]) -> Result<String, String> {
+    for _ in 0..RACES {
+        match attachment.add(plane.spiderpool().socket(), pools).await {
+            Err(problem) if problem.contains("the object has been modified") => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+    Err(format!("{RACES} lost races"))
 }
 
 async fn release(plane: &ControlPlane, namespace: &str, pod: &str, uid: &str) {

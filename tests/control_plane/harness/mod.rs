@@ -9,6 +9,7 @@
 //! - [`scene`] is a test's own corner of the cluster, and tells what happened there when the test fails.
 
 pub(crate) mod api;
+pub(crate) mod base64;
 pub(crate) mod certs;
 pub(crate) mod http;
 pub(crate) mod ipam;
@@ -18,7 +19,6 @@ pub(crate) mod objects;
 pub(crate) mod plane;
 pub(crate) mod ports;
 pub(crate) mod process;
-pub(crate) mod recorder;
 pub(crate) mod run_folder;
 pub(crate) mod scene;
 pub(crate) mod spiderpool;

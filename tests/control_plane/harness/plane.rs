@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use super::api::{
     Api, CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CRDS, NAMESPACES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS,
 };
+use super::base64;
 use super::certs::{self, Authority};
 use super::ports;
 use super::process::{Process, Program};
@@ -53,7 +54,6 @@ pub(crate) struct ControlPlane {
     pub(crate) run: RunFolder,
     pub(crate) authority: Authority,
     pub(crate) api: Api,
-    server: String,
     processes: Vec<Process>,
     spiderpool: Option<Spiderpool>,
 }
@@ -70,13 +70,15 @@ impl ControlPlane {
         let authority = Authority::new("pointsman test authority");
         let (etcd, etcd_url) = start_etcd(&tools, &run).await;
         let (apiserver, server) = start_apiserver(&tools, &run, &authority, &etcd_url).await;
-        let kubeconfig = write_kubeconfig(&run, &authority, &server, "admin");
+        for (user, _) in USERS {
+            write_kubeconfig(&run, &authority, &server, user);
+        }
+        let kubeconfig = run.path().join(kubeconfig_name("admin"));
         let mut plane = Self {
             api: Api::new(client(&kubeconfig).await),
             tools,
             run,
             authority,
-            server,
             processes: vec![etcd, apiserver],
             spiderpool: None,
         };
@@ -91,7 +93,7 @@ impl ControlPlane {
 
     /// The kubeconfig of one of the users.
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
-        write_kubeconfig(&self.run, &self.authority, &self.server, user)
+        self.run.path().join(kubeconfig_name(user))
     }
 
     pub(crate) fn spiderpool(&self) -> &Spiderpool {
@@ -331,18 +333,19 @@ fn token(user: &str) -> String {
 }
 
 fn write_kubeconfig(run: &RunFolder, authority: &Authority, server: &str, user: &str) -> PathBuf {
-    let authority = run.write("authority.crt", authority.certificate());
+    let authority = base64::encode(authority.certificate().as_bytes());
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": authority}}],
         "users": [{"name": user, "user": {"token": token(user)}}],
     });
     // JSON is YAML.
-    run.write(
-        &format!("{}.kubeconfig", user.replace(':', "-")),
-        format!("{kubeconfig:#}"),
-    )
+    run.write(&kubeconfig_name(user), format!("{kubeconfig:#}"))
+}
+
+fn kubeconfig_name(user: &str) -> String {
+    format!("{}.kubeconfig", user.replace(':', "-"))
 }

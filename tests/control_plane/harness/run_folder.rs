@@ -47,13 +47,22 @@ impl RunFolder {
 
 /// The last lines of a log, for a failure's report.
 pub(crate) fn tail(log: &Path, lines: usize) -> String {
-    let text = fs::read(log)
+    tail_about(log, "", lines)
+}
+
+/// The last lines of a log that contain this text.
+pub(crate) fn tail_about(log: &Path, text: &str, lines: usize) -> String {
+    let content = fs::read(log)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
-    let from = text.lines().count().saturating_sub(lines);
-    text.lines()
-        .skip(from)
-        .fold(String::new(), |all, line| all + line + "\n")
+    let mut about: Vec<_> = content
+        .lines()
+        .rev()
+        .filter(|line| line.contains(text))
+        .take(lines)
+        .collect();
+    about.reverse();
+    about.join("\n")
 }
 
 /// Removes the folders of runs that ended, but for the newest. A folder's name is its owner's process id.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, At, EVENTS, JOBS, NAMESPACES, PODS, SERVICE_ACCOUNTS};
 use super::kubelet::Kubelet;
 use super::plane::ControlPlane;
-use super::run_folder::tail;
+use super::run_folder::{tail, tail_about};
 use super::stack::Stack;
 use super::wait::{eventually, expect};
 
@@ -124,10 +124,10 @@ impl<'a> Scene<'a> {
                 .map(|sandbox| format!("--- {sandbox:?}")),
         );
         for log in self.stack.logs() {
+            let (end, ours) = (tail(&log, 10), tail_about(&log, &self.namespace, 40));
+            let log = log.display();
             report.push(format!(
-                "===== the end of {} =====\n{}",
-                log.display(),
-                tail(&log, 40)
+                "===== of {log}, about this namespace =====\n{ours}\n===== and its end =====\n{end}"
             ));
         }
         report.join("\n")

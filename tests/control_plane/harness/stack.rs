@@ -18,30 +18,33 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 use super::api::MUTATING_WEBHOOKS;
+use super::base64;
 use super::certs::Authority;
 use super::http;
 use super::nodes::PREFIX;
-use super::plane::{self, ControlPlane, OUR_USER, START, TRIES, listens};
+use super::plane::{self, ControlPlane, OUR_NAMESPACE, OUR_USER, START, TRIES, listens};
 use super::ports;
 use super::process::{Process, Program};
 use super::run_folder::tail;
 use super::wait::eventually;
 
 /// The resource names of all tests that share a stack: a scheduler reads its extender's once, at its start.
-const TESTS: &[&str] = &["t1", "t3", "t2x", "t3x", "t5x"];
+const TESTS: &[&str] = &["t1", "t3", "t2x", "t3x", "t4x", "t5x"];
 
 static SHARED: OnceCell<Stack> = OnceCell::const_new();
 static WITHOUT_EXTENDER: OnceCell<Stack> = OnceCell::const_new();
 
 pub(crate) async fn shared() -> &'static Stack {
     SHARED
-        .get_or_init(async || Stack::start(plane::shared().await, "pointsman", TESTS, Asks::Us).await)
+        .get_or_init(async || Setup::new("pointsman", TESTS).start(plane::shared().await).await)
         .await
 }
 
 pub(crate) async fn without_extender() -> &'static Stack {
-    let start = async || Stack::start(plane::shared().await, "no-extender", TESTS, Asks::Nobody).await;
-    WITHOUT_EXTENDER.get_or_init(start).await
+    let setup = || Setup::new("no-extender", TESTS).asks(Asks::Nobody);
+    WITHOUT_EXTENDER
+        .get_or_init(async || setup().start(plane::shared().await).await)
+        .await
 }
 
 /// Whom the scheduler of a stack asks.
@@ -69,45 +72,87 @@ impl Ports {
     }
 }
 
+/// Where the program has its certificate from.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Certificate {
+    /// A folder that the harness fills, with the authority of the run.
+    Folder,
+    /// Made by the program itself: its authority in a Secret, both with lives so short that a test sees them renewed.
+    OfItsOwn,
+}
+
+/// How a stack is to be started.
+pub(crate) struct Setup<'a> {
+    name: &'a str,
+    tests: &'a [&'a str],
+    asks: Asks,
+    certificate: Certificate,
+    ports: Ports,
+    called: Ports,
+}
+
+impl<'a> Setup<'a> {
+    /// `name` becomes the scheduler's name too. `tests` are the prefixes of the resources that the extender manages.
+    pub(crate) fn new(name: &'a str, tests: &'a [&'a str]) -> Self {
+        let ports = Ports::free();
+        Self {
+            name,
+            tests,
+            asks: Asks::Us,
+            certificate: Certificate::Folder,
+            ports,
+            called: ports,
+        }
+    }
+
+    pub(crate) fn asks(self, asks: Asks) -> Self {
+        Self { asks, ..self }
+    }
+
+    pub(crate) fn certificate(self, certificate: Certificate) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// Puts something in between: the program listens on `ports`, the cluster calls it on `called`.
+    #[allow(dead_code, reason = "only `make record` does")]
+    pub(crate) fn behind(self, ports: Ports, called: Ports) -> Self {
+        Self {
+            ports,
+            called,
+            ..self
+        }
+    }
+
+    /// Starts the scheduler and the program, and waits until the latter is ready.
+    pub(crate) async fn start(self, plane: &'static ControlPlane) -> Stack {
+        let extender = (self.asks == Asks::Us).then_some(self.called.extender);
+        let stack = Stack {
+            name: self.name.to_owned(),
+            plane,
+            ports: self.ports,
+            certificate: self.certificate,
+            serve: Mutex::new(None),
+            scheduler: start_scheduler(plane, self.name, self.tests, extender).await,
+        };
+        if self.certificate == Certificate::Folder {
+            write_certificate(plane, self.name, &plane.authority);
+        }
+        stack.create_webhook_configuration(self.called.webhook).await;
+        stack.serve().await;
+        stack
+    }
+}
+
 pub(crate) struct Stack {
     name: String,
     plane: &'static ControlPlane,
     ports: Ports,
+    certificate: Certificate,
     serve: Mutex<Option<Process>>,
     scheduler: Process,
 }
 
 impl Stack {
-    /// Starts all of it; `name` becomes the scheduler's name too. `tests` are the prefixes of the resources it manages.
-    pub(crate) async fn start(plane: &'static ControlPlane, name: &str, tests: &[&str], asks: Asks) -> Self {
-        let ports = Ports::free();
-        Self::start_behind(plane, name, tests, asks, ports, ports).await
-    }
-
-    /// The same with something in between: the program listens on `ports`, the cluster calls it on `called`.
-    pub(crate) async fn start_behind(
-        plane: &'static ControlPlane,
-        name: &str,
-        tests: &[&str],
-        asks: Asks,
-        ports: Ports,
-        called: Ports,
-    ) -> Self {
-        write_certificate(plane, name, &plane.authority);
-        let scheduler =
-            start_scheduler(plane, name, tests, (asks == Asks::Us).then_some(called.extender)).await;
-        let stack = Self {
-            name: name.to_owned(),
-            plane,
-            ports,
-            serve: Mutex::new(None),
-            scheduler,
-        };
-        stack.serve().await;
-        stack.create_webhook_configuration(called.webhook).await;
-        stack
-    }
-
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -192,7 +237,7 @@ impl Stack {
     }
 
     /// Where the program reads its certificate.
-    pub(crate) fn tls_folder(&self) -> PathBuf {
+    fn tls_folder(&self) -> PathBuf {
         self.plane.run.path().join(&self.name).join("tls")
     }
 
@@ -206,7 +251,15 @@ impl Stack {
             "kind": "Configuration",
             "scheduler": {"mode": "dedicated", "name": self.name},
             "webhook": {"configurationName": self.name},
+            "certificate": match self.certificate {
+                Certificate::Folder => json!({}),
+                Certificate::OfItsOwn => json!({"lifetime": "12s", "caLifetime": "36s"}),
+            },
         });
+        let certificate = match self.certificate {
+            Certificate::Folder => format!("--tls-dir={}", self.tls_folder().display()),
+            Certificate::OfItsOwn => format!("--self-signed-secret={OUR_NAMESPACE}/{}", self.name),
+        };
         let configuration = self
             .plane
             .run
@@ -216,7 +269,7 @@ impl Stack {
             .arg(format!("--webhook-listen=127.0.0.1:{}", self.ports.webhook))
             .arg(format!("--extender-listen=127.0.0.1:{}", self.ports.extender))
             .arg(format!("--admin-listen=127.0.0.1:{}", self.ports.admin))
-            .arg(format!("--tls-dir={}", self.tls_folder().display()))
+            .arg(certificate)
             .arg(format!("--config={}", configuration.display()))
             .env(
                 "KUBECONFIG",
@@ -234,14 +287,16 @@ impl Stack {
             .pop()
             .expect("manifests/webhook.yaml has a MutatingWebhookConfiguration");
         configuration["metadata"]["name"] = json!(self.name);
-        let authority = base64(self.plane.authority.certificate().as_bytes());
+        let authority = base64::encode(self.plane.authority.certificate().as_bytes());
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
             let path = webhook["clientConfig"]["service"]["path"]
                 .as_str()
                 .unwrap_or("/mutate");
-            webhook["clientConfig"] =
-                json!({"url": format!("https://127.0.0.1:{port}{path}"), "caBundle": authority});
-            webhook["namespaceSelector"]["matchLabels"] = json!({"pointsman-test/stack": self.name});
+            webhook["clientConfig"] = json!({"url": format!("https://127.0.0.1:{port}{path}")});
+            if self.certificate == Certificate::Folder {
+                webhook["clientConfig"]["caBundle"] = json!(authority);
+            }
+            webhook["namespaceSelector"]["matchLabels"]["pointsman-test/stack"] = json!(self.name);
         }
         self.plane
             .api
@@ -331,13 +386,4 @@ fn our_binary() -> PathBuf {
             .join("pointsman")
     };
     option_env!("CARGO_BIN_EXE_pointsman").map_or_else(beside, PathBuf::from)
-}
-
-/// Standard base64: the form of bytes in Kubernetes' JSON.
-fn base64(bytes: &[u8]) -> String {
-    serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec()))
-        .unwrap()
-        .as_str()
-        .unwrap()
-        .to_owned()
 }

@@ -18,10 +18,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::certs::Leaf;
-use super::http;
-use super::ports;
-use super::tls;
+use crate::harness::certs::Leaf;
+use crate::harness::http;
+use crate::harness::ports;
+use crate::harness::tls;
 
 /// Path and body of each request, in the order they came.
 type Requests = Arc<Mutex<Vec<(String, Bytes)>>>;
