@@ -6,6 +6,15 @@
 //!
 //! - [`processes`]: the harness itself leaves nothing behind.
 //! - [`smoke`]: the real parts work together without us.
+//! - [`main_job`]: one annotation on a Job, eight pods with eight rails each.
+//! - [`untouched`]: and what the webhook leaves as it was.
+//! - [`pool_of_ten`]: addresses run out, and come back.
+//! - [`unfit_nodes`]: nodes that would fail a pod are refused, each by its reason.
+//! - [`opted_out`]: pods that did not opt in have nothing to do with us.
+//! - [`restart`]: `kill -9` in the middle of a burst.
+//! - [`rotation`]: certificates change under load.
+//!
+//! Each contract's failure is shown as well: the same workload without the extender, or without what keeps it.
 //!
 //! `make control-plane` runs them; `harness/` says how.
 
@@ -17,7 +26,13 @@
     reason = "a test that cannot go on stops with the reason; JSON is indexed all over"
 )]
 
-#[allow(dead_code, reason = "the contract tests come next")]
 mod harness;
+mod main_job;
+mod opted_out;
+mod pool_of_ten;
 mod processes;
+mod restart;
+mod rotation;
 mod smoke;
+mod unfit_nodes;
+mod untouched;

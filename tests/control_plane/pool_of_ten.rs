@@ -1,0 +1,191 @@
+//! Contract 2: a pool with ten addresses runs ten pods, whatever the nodes have to offer, and the next one starts when an
+//! address comes free.
+
+use std::time::{Duration, Instant};
+
+use pointsman::decide::reason::Reason;
+use serde_json::{Value, json};
+
+use crate::harness::api::POOLS;
+use crate::harness::nodes::IbNode;
+use crate::harness::objects::{Profile, pod_of};
+use crate::harness::plane;
+use crate::harness::run;
+use crate::harness::scene::{Scene, is_bound};
+use crate::harness::stack::{self, Setup};
+use crate::harness::wait::{eventually, expect, throughout};
+
+const PODS: usize = 12;
+const ADDRESSES: u8 = 10;
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_pool_of_ten_addresses_runs_ten_pods_and_no_pod_is_bound_without_one() {
+    run(async {
+        let plane = plane::shared().await;
+        for name in ["t2-a", "t2-b"] {
+            IbNode::new(name).rails("t2", 1).create(plane).await;
+        }
+        // A stack of its own, for its counters.
+        let stack = Setup::new("t2-own", &["t2"]).start(plane).await;
+        let profile = Profile::new("t2-scarce", "t2", 20).addresses(ADDRESSES);
+        let scene = Scene::open(&stack, "t2-scarce").await;
+        profile.create(plane, &scene.namespace).await;
+        let pool = POOLS.all().named(&profile.pool(0));
+        create_pods(&scene, &profile).await;
+
+        ten_run(&scene).await;
+        for pod in waiting(&scene).await {
+            eventually("kubectl describe says why it waits", LIMIT, async || {
+                let events = scene.events_of(&pod).await;
+                expect(
+                    events.iter().any(|text| text.contains(Reason::PoolEmpty.text())),
+                    || format!("{events:?}"),
+                )
+            })
+            .await;
+        }
+        costs_at_most_two_calls_per_waiting_pod(&scene).await;
+
+        // One pod goes: one that waited gets its address.
+        let bound = scene.pods().await.into_iter().find(is_bound).unwrap();
+        let name = bound["metadata"]["name"].as_str().unwrap();
+        scene.api().delete(&scene.pods_at().named(name)).await.unwrap();
+        let uid = bound["metadata"]["uid"].as_str().unwrap();
+        eventually("its address is free", LIMIT, async || {
+            let taken = scene.api().get(&pool).await.unwrap()["status"]["allocatedIPs"].to_string();
+            expect(!taken.contains(uid), || taken)
+        })
+        .await;
+        one_fewer_waits(&scene, 1).await;
+
+        // The pool grows by one: the other one gets it.
+        let wider = json!({"spec": {"ips": [profile.range(0, ADDRESSES + 1)]}});
+        scene.api().merge(&pool, wider).await.unwrap();
+        one_fewer_waits(&scene, 0).await;
+        eventually("all have addresses", LIMIT, async || {
+            // The deleted pod's sandbox is still in the record.
+            let sandboxes = scene.kubelet.sandboxes().len();
+            expect(sandboxes == PODS, || format!("{sandboxes} sandboxes"))
+        })
+        .await;
+        assert!(
+            scene.kubelet.failures().is_empty(),
+            "{:?}",
+            scene.kubelet.failures()
+        );
+        scene.close().await;
+    });
+}
+
+#[test]
+fn without_the_extender_two_pods_are_bound_to_hang_without_an_address() {
+    run(async {
+        let plane = plane::shared().await;
+        for name in ["t2x-a", "t2x-b"] {
+            IbNode::new(name).rails("t2x", 1).create(plane).await;
+        }
+        let profile = Profile::new("t2-unasked", "t2x", 21).addresses(ADDRESSES);
+        let scene = Scene::open(stack::without_extender().await, "t2-unasked").await;
+        profile.create(plane, &scene.namespace).await;
+        create_pods(&scene, &profile).await;
+        eventually("a node has set up each pod", LIMIT, async || {
+            let sandboxes = scene.kubelet.sandboxes().len();
+            expect(sandboxes == PODS, || format!("{sandboxes} sandboxes"))
+        })
+        .await;
+        assert_eq!(
+            scene.kubelet.failures().len(),
+            PODS - usize::from(ADDRESSES),
+            "{:?}",
+            scene.kubelet.failures()
+        );
+        scene.close().await;
+    });
+}
+
+async fn create_pods(scene: &Scene<'_>, profile: &Profile) {
+    for number in 0..PODS {
+        scene
+            .create_pod(pod_of(&format!("worker-{number:02}"), profile.name()))
+            .await;
+    }
+}
+
+async fn waiting(scene: &Scene<'_>) -> Vec<String> {
+    let name = |pod: Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
+    scene
+        .pods()
+        .await
+        .into_iter()
+        .filter(|pod| !is_bound(pod))
+        .map(name)
+        .collect()
+}
+
+/// Ten get bound and have their addresses, the others stay Pending, and it stays so.
+async fn ten_run(scene: &Scene<'_>) {
+    eventually("ten pods have addresses", LIMIT, async || {
+        let sandboxes = scene.kubelet.sandboxes().len();
+        expect(sandboxes == usize::from(ADDRESSES), || {
+            format!("{sandboxes} sandboxes")
+        })
+    })
+    .await;
+    throughout("ten are bound and two wait", Duration::from_secs(3), async || {
+        let waiting = waiting(scene).await;
+        expect(waiting.len() == PODS - usize::from(ADDRESSES), || {
+            format!("waiting: {waiting:?}")
+        })
+    })
+    .await;
+    assert!(
+        scene.kubelet.failures().is_empty(),
+        "{:?}",
+        scene.kubelet.failures()
+    );
+}
+
+/// Nothing changes for these pods, so asking again would be for nothing: kube-scheduler asks once more after it has
+/// written down the refusal, and then no more. Other tests make and delete nodes and pods meanwhile, and each of those
+/// wakes every pod that waits; so one quiet spell of ten seconds must come. A text that varies would never allow one.
+async fn costs_at_most_two_calls_per_waiting_pod(scene: &Scene<'_>) {
+    let spell = Duration::from_secs(10);
+    let calls = async || {
+        scene
+            .stack
+            .metric("pointsman_extender_requests_total", &["verb=\"filter\""])
+            .await
+    };
+    let most = 2.0 * f64::from(u32::try_from(waiting(scene).await.len()).unwrap());
+    let (mut since, mut before) = (Instant::now(), calls().await);
+    eventually(
+        "waiting pods cost at most two filter calls each in ten seconds",
+        Duration::from_mins(3),
+        async || {
+            let asked = calls().await - before;
+            if asked > most {
+                (since, before) = (Instant::now(), before + asked);
+            }
+            expect(since.elapsed() >= spell, || {
+                format!("{asked} calls in {:?}", since.elapsed())
+            })
+        },
+    )
+    .await;
+}
+
+/// Called when an address has just come free.
+async fn one_fewer_waits(scene: &Scene<'_>, left: usize) {
+    let freed = Instant::now();
+    eventually("a waiting pod is bound", Duration::from_secs(30), async || {
+        let waiting = waiting(scene).await;
+        expect(waiting.len() == left, || format!("waiting: {waiting:?}"))
+    })
+    .await;
+    assert!(
+        freed.elapsed() < Duration::from_secs(5),
+        "a waiting pod was bound only after {:?}",
+        freed.elapsed()
+    );
+}
