@@ -9,4 +9,8 @@
     reason = "functions that tests call say what they expect in the shortest way, as tests do"
 )]
 
+mod common;
 mod configuration;
+mod http_limits;
+mod shutdown;
+mod tls_rotation;

@@ -1,0 +1,177 @@
+//! A rig: one rail with a pool, nodes, and a binder that only takes notes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use pointsman::cluster::index::Index;
+use pointsman::decide::settings::Settings;
+use pointsman::extender::bind::{BindError, Binder, Binding};
+use pointsman::extender::ledger::{Ledger, Lifetimes};
+use pointsman::extender::nudge::Waiting;
+use pointsman::extender::{State, router};
+use pointsman::telemetry::metrics::Metrics;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+/// What a route answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) length: Option<String>,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    bound: Mutex<Vec<Binding>>,
+    failures: Mutex<VecDeque<BindError>>,
+}
+
+impl Binder for Notes {
+    fn bind(&self, binding: Binding) -> BoxFuture<'_, Result<(), BindError>> {
+        Box::pin(async move {
+            // Other calls come in between, as they do when the API server takes its time.
+            tokio::task::yield_now().await;
+            if let Some(failure) = self.failures.lock().unwrap().pop_front() {
+                return Err(failure);
+            }
+            self.bound.lock().unwrap().push(binding);
+            Ok(())
+        })
+    }
+}
+
+/// The extender over one rail of `vfs` VFs a node and a pool of `addresses`.
+pub(crate) struct Rig {
+    vfs: u32,
+    index: Arc<Index>,
+    notes: Arc<Notes>,
+    ready: Arc<AtomicBool>,
+    state: State,
+}
+
+impl Rig {
+    pub(crate) fn new(vfs: u32, addresses: u8) -> Self {
+        let settings = Arc::new(Settings::default());
+        let index = Arc::new(Index::new(Arc::clone(&settings)));
+        let notes = Arc::new(Notes::default());
+        let ready = Arc::new(AtomicBool::new(true));
+        let is_ready = Arc::clone(&ready);
+        let lifetimes = Lifetimes {
+            hold: Duration::from_secs(30),
+            reservation: Duration::from_mins(2),
+        };
+        let state = State {
+            ledger: Arc::new(Ledger::new(index.published(), lifetimes)),
+            waiting: Arc::new(Waiting::default()),
+            settings,
+            binder: notes.clone(),
+            is_ready: Arc::new(move || is_ready.load(Ordering::SeqCst)),
+            metrics: Arc::new(Metrics::new()),
+        };
+        let ips: Vec<String> = (1..=addresses).map(|last| format!("10.0.0.{last}")).collect();
+        for object in [
+            json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderIPPool",
+                "metadata": {"name": "p"}, "spec": {"subnet": "10.0.0.0/24", "ips": ips}}),
+            json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": "rail0", "namespace": "default",
+                    "annotations": {"k8s.v1.cni.cncf.io/resourceName": "x.io/vf"}},
+                "spec": {"config": r#"{"type":"ib-sriov","ipam":{"type":"spiderpool","default_ipv4_ippool":["p"]}}"#}}),
+        ] {
+            index.apply(object).unwrap();
+        }
+        Self {
+            vfs,
+            index,
+            notes,
+            ready,
+            state,
+        }
+    }
+
+    pub(crate) fn node(self, name: &str) -> Self {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+            "status": {"allocatable": {"x.io/vf": self.vfs.to_string(), "cpu": "64"}}});
+        self.index.apply(node).unwrap();
+        self
+    }
+
+    pub(crate) fn not_ready(self) -> Self {
+        self.ready.store(false, Ordering::SeqCst);
+        self
+    }
+
+    pub(crate) fn pod(name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
+                "annotations": {"k8s.v1.cni.cncf.io/networks": "rail0"}},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"x.io/vf": "1"}, "limits": {"x.io/vf": "1"}}}]}})
+    }
+
+    /// The watch has seen the pod.
+    pub(crate) fn remember(&self, pod: &Value) {
+        self.index.apply(pod.clone()).unwrap();
+    }
+
+    pub(crate) fn fail_next(&self, failure: BindError) {
+        self.notes.failures.lock().unwrap().push_back(failure);
+    }
+
+    pub(crate) fn bound(&self) -> Vec<Binding> {
+        self.notes.bound.lock().unwrap().clone()
+    }
+
+    pub(crate) async fn filter(&self, pod: &Value, nodes: &[&str]) -> Value {
+        self.call("/filter", &names(pod, nodes)).await.ok()
+    }
+
+    pub(crate) async fn bind(&self, pod: &Value, node: &str) -> Value {
+        let metadata = &pod["metadata"];
+        let request = json!({"PodName": metadata["name"], "PodNamespace": metadata["namespace"],
+            "PodUID": metadata["uid"], "Node": node});
+        self.call("/bind", &request).await.ok()
+    }
+
+    pub(crate) async fn call(&self, path: &str, request: &Value) -> Answer {
+        self.call_raw(path, request.to_string()).await
+    }
+
+    pub(crate) async fn call_raw(&self, path: &str, body: String) -> Answer {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .unwrap();
+        let response = router(self.state.clone()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let length = response
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .map(|value| value.to_str().unwrap().to_owned());
+        let raw = response.into_body().collect().await.unwrap().to_bytes().to_vec();
+        let body = serde_json::from_slice(&raw).unwrap();
+        Answer {
+            status,
+            length,
+            raw,
+            body,
+        }
+    }
+}
+
+/// What the scheduler sends to `filter` and `prioritize`: the unused half as an explicit null.
+pub(crate) fn names(pod: &Value, nodes: &[&str]) -> Value {
+    json!({"Pod": pod, "Nodes": null, "NodeNames": nodes})
+}
