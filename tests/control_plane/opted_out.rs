@@ -108,7 +108,7 @@ fn a_namespace_opts_in_for_its_pods_by_annotation_and_label() {
         profile.create(scene.plane, &scene.namespace).await;
         let asks = json!({"metadata": {
             "annotations": {"pointsman.io/profile": profile.name()},
-            "labels": {"pointsman.io/inject": "true"},
+            "labels": {"pointsman.io/inject": "enabled"},
         }});
         scene
             .api()
