@@ -1,8 +1,6 @@
 //! `admission.k8s.io/v1` on the wire: of a review only what is used, with the object left unread; of an answer
 //! only what is set.
 
-use core::fmt;
-
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -199,12 +197,6 @@ fn cut(mut warning: String) -> String {
         warning.push_str(ELLIPSIS);
     }
     warning
-}
-
-impl fmt::Display for Request<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uid)
-    }
 }
 
 #[cfg(test)]

@@ -179,6 +179,41 @@ async fn fields_newer_than_any_kubernetes_survive_byte_for_byte() {
     );
 }
 
+/// What a real API server sent: a logger first, then a trainer with GPUs, and an init container.
+const RECORDED: &str = include_str!("../fixtures/recorded/admission-review.json");
+
+#[tokio::test]
+async fn a_recorded_review_is_answered_for_the_container_that_does_the_work() {
+    let cluster = Cluster::new();
+    cluster.with(namespace("training", &[], &[]));
+    for rail in ["a", "b"] {
+        cluster.with(ib_network(rail, "two-rails"));
+    }
+    let (status, answer) = cluster.post(RECORDED).await;
+    assert_eq!(status, StatusCode::OK);
+    let review: Value = serde_json::from_str(RECORDED).unwrap();
+    assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
+    let paths: Vec<String> = operations(&answer["response"])
+        .iter()
+        .map(|operation| operation.path().to_string())
+        .collect();
+    insta::assert_snapshot!(paths.join("\n"), @r"
+    /metadata/annotations/k8s.v1.cni.cncf.io~1networks
+    /metadata/annotations/pointsman.io~1injected
+    /spec/containers/1/resources/requests/spidernet.io~1ib_a
+    /spec/containers/1/resources/requests/spidernet.io~1ib_b
+    /spec/containers/1/resources/limits/spidernet.io~1ib_a
+    /spec/containers/1/resources/limits/spidernet.io~1ib_b
+    /spec/containers/1/securityContext
+    /spec/schedulerName
+    ");
+
+    let mut again = review.clone();
+    again["request"]["object"] = patched(&review["request"]["object"], &answer["response"]);
+    let (_, answer) = cluster.post(again.to_string()).await;
+    assert!(operations(&answer["response"]).is_empty(), "{answer}");
+}
+
 #[tokio::test]
 async fn dry_run_gets_the_same_answer() {
     let cluster = Cluster::new();
