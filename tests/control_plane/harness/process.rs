@@ -109,12 +109,7 @@ impl Process {
 
     /// Sends a signal to the program itself, such as `KILL` or `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.id.to_string();
-        let sent = Command::new("bash")
-            .args(["-c", r#"kill -s "$1" "$2""#, "signal", signal, &id])
-            .status()
-            .unwrap();
-        assert!(sent.success(), "no {signal} to {} ({id})", self.name);
+        send(signal, &self.id.to_string());
     }
 
     /// Whether it is still there.
@@ -148,6 +143,15 @@ impl Drop for Process {
         drop(self.lifeline.take());
         let _ = self.supervisor.wait();
     }
+}
+
+/// Sends a signal to a process, or, with a minus before the id, to a process group.
+pub(crate) fn send(signal: &str, to: &str) {
+    let sent = Command::new("bash")
+        .args(["-c", r#"kill -s "$1" -- "$2""#, "send", signal, to])
+        .status()
+        .unwrap();
+    assert!(sent.success(), "no {signal} to {to}");
 }
 
 /// Whether a process with this id exists.
