@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use pointsman::decide::reason::Reason;
+use serde_json::json;
+
+use crate::harness::api::POOLS;
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, pod_of};
 use crate::harness::plane;
@@ -48,6 +52,45 @@ fn a_kill_in_the_middle_of_a_burst_changes_no_sum() {
             "{:?}",
             scene.kubelet.failures()
         );
+        scene.close().await;
+    });
+}
+
+#[test]
+fn a_pod_that_waited_before_a_kill_is_woken_after_it() {
+    run(async {
+        let plane = plane::shared().await;
+        IbNode::new("t5w-a").rails("t5w", 1).create(plane).await;
+        let stack = Setup::new("t5-wakes", &["t5w"]).start(plane).await;
+        let profile = Profile::new("t5-wakes", "t5w", 52).addresses(1);
+        let scene = Scene::open(&stack, "t5-wakes").await;
+        profile.create(plane, &scene.namespace).await;
+        for name in ["runs", "waits"] {
+            scene.create_pod(pod_of(name, profile.name())).await;
+        }
+        eventually("one runs and one was told why it waits", LIMIT, async || {
+            let events = scene.events_of("waits").await;
+            expect(
+                events.iter().any(|text| text.contains(Reason::PoolEmpty.text())),
+                || format!("{events:?}"),
+            )
+        })
+        .await;
+
+        stack.kill().await;
+        stack.serve().await;
+        // The scheduler does not watch pools, so it asks for this pod only when somebody wakes it.
+        let wider = json!({"spec": {"ips": [profile.range(0, 2)]}});
+        scene
+            .api()
+            .merge(&POOLS.all().named(&profile.pool(0)), wider)
+            .await
+            .unwrap();
+        eventually("it is bound", Duration::from_secs(5), async || {
+            let pod = scene.pod("waits").await;
+            expect(is_bound(&pod), || pod["status"].to_string())
+        })
+        .await;
         scene.close().await;
     });
 }
