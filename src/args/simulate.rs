@@ -19,7 +19,8 @@ Exit code 0: every pending pod found a node. 1: one was denied, or found none. 2
 #[command(after_help = EXAMPLE)]
 pub struct Simulate {
     /// YAML or JSON files as `kubectl get -o yaml` prints them, or folders of such files. Jobs, JobSets, Deployments
-    /// and StatefulSets are expanded into their pods; pods with a node are taken as they are.
+    /// and StatefulSets are expanded into their pods; pods with a node are taken as they are. An object that is given
+    /// twice counts as given last.
     #[arg(value_name = "FILE|DIR", required = true)]
     pub paths: Vec<PathBuf>,
 

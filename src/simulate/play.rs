@@ -350,9 +350,11 @@ impl Stage {
         let mut tally: BTreeMap<Reason, (usize, &NodeName, &Refusal)> = BTreeMap::new();
         for (name, verdict) in &verdicts {
             if let Verdict::Refused(refusal) = verdict {
-                self.unfit
-                    .entry(name.to_string())
-                    .or_insert_with(|| explanation(refusal, 1, name));
+                if is_of_the_node(refusal.reason()) {
+                    self.unfit
+                        .entry(name.to_string())
+                        .or_insert_with(|| explanation(refusal, 1, name));
+                }
                 tally.entry(refusal.reason()).or_insert((0, name, refusal)).0 += 1;
             }
         }
@@ -383,6 +385,33 @@ impl Stage {
             pools: record.pools,
             node,
         }
+    }
+}
+
+/// Whether a reason lies in the state of the node, so that no pod that needs RDMA can use it until it is mended.
+fn is_of_the_node(reason: Reason) -> bool {
+    match reason {
+        Reason::NodeUnknown
+        | Reason::NodeStateMissing
+        | Reason::NodeStateUnreadable
+        | Reason::Draining
+        | Reason::NotInSync
+        | Reason::NotExclusive
+        | Reason::SharedPlugin
+        | Reason::PfDown
+        | Reason::NotInfiniband
+        | Reason::GuidUnset
+        | Reason::VfsDiffer => true,
+        Reason::PodUnreadable
+        | Reason::NetworkMissing
+        | Reason::NetworkUnreadable
+        | Reason::PoolChoice
+        | Reason::PoolNotForPod
+        | Reason::PoolUnreadable
+        | Reason::SameAddress
+        | Reason::TooFewVfs
+        | Reason::PoolNotForNode
+        | Reason::PoolEmpty => false,
     }
 }
 

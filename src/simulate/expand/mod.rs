@@ -79,6 +79,7 @@ pub fn expand(objects: Vec<Object>, now: &str) -> Cluster {
             }),
         }
     }
+    let named = last_of_each(named);
     let present = Present::of(&named);
     for object in named {
         let made = match text(&object.json, "/kind") {
@@ -122,6 +123,34 @@ pub fn expand(objects: Vec<Object>, now: &str) -> Cluster {
         .sort_by(|one, other| creation(&one.json).cmp(&creation(&other.json)));
     add_namespaces(&mut cluster);
     cluster
+}
+
+/// An object that is given twice counts as given last: so a file with one pool more, or another size of one, asks what
+/// would be if.
+fn last_of_each(objects: Vec<Object>) -> Vec<Object> {
+    let identity = |Object { json, .. }: &Object| {
+        // The version may change; the group may not.
+        let group = text(json, "/apiVersion")
+            .split_once('/')
+            .map_or("", |(group, _)| group);
+        ["/kind", "/metadata/namespace", "/metadata/name"]
+            .map(|pointer| text(json, pointer).to_owned())
+            .into_iter()
+            .chain([group.to_owned()])
+            .collect::<Vec<_>>()
+    };
+    let last: BTreeMap<Vec<String>, usize> = objects
+        .iter()
+        .enumerate()
+        .map(|(position, object)| (identity(object), position))
+        .collect();
+    let kept: BTreeSet<usize> = last.into_values().collect();
+    objects
+        .into_iter()
+        .enumerate()
+        .filter(|(position, _)| kept.contains(position))
+        .map(|(_, object)| object)
+        .collect()
 }
 
 /// What orders pods: when they were made, then the namespace and the name.

@@ -230,3 +230,18 @@ fn pods_come_in_the_order_of_their_creation_then_by_name() {
     );
     assert_eq!(names(&pods), ["c", "a", "b"]);
 }
+
+#[test]
+fn an_object_given_twice_counts_as_given_last() {
+    let pods = cluster(
+        "
+{ apiVersion: v1, kind: Pod, metadata: { name: a, labels: { round: one } }, spec: { containers: [] } }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: a, namespace: other }, spec: { containers: [] } }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: a, namespace: default, labels: { round: two } }, spec: { containers: [] } }
+",
+    );
+    assert_eq!(names(&pods), ["a", "a"]);
+    assert_eq!(text(&pods.pods[0].json, "/metadata/labels/round"), "two");
+}
