@@ -13,6 +13,7 @@
 //! - [`opted_out`]: pods that did not opt in have nothing to do with us.
 //! - [`restart`]: `kill -9` in the middle of a burst.
 //! - [`rotation`]: certificates change under load.
+//! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
 //!
 //! Each contract's failure is shown as well: the same workload without the extender, or without what keeps it.
 //!
@@ -26,6 +27,7 @@
     reason = "a test that cannot go on stops with the reason; JSON is indexed all over"
 )]
 
+mod deployed;
 mod harness;
 mod main_job;
 mod opted_out;

@@ -25,6 +25,7 @@ pub(crate) const PODS: Kind = kind("v1", "Pod", "pods");
 pub(crate) const NODES: Kind = kind("v1", "Node", "nodes");
 pub(crate) const NAMESPACES: Kind = kind("v1", "Namespace", "namespaces");
 pub(crate) const EVENTS: Kind = kind("v1", "Event", "events");
+pub(crate) const SERVICES: Kind = kind("v1", "Service", "services");
 pub(crate) const SERVICE_ACCOUNTS: Kind = kind("v1", "ServiceAccount", "serviceaccounts");
 pub(crate) const ROLES: Kind = kind("rbac.authorization.k8s.io/v1", "Role", "roles");
 pub(crate) const ROLE_BINDINGS: Kind = kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings");

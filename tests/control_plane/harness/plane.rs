@@ -26,8 +26,14 @@ use super::wait::{eventually, expect};
 /// Where our program lives in a cluster.
 pub(crate) const OUR_NAMESPACE: &str = "pointsman-system";
 
-/// The identity our program runs under: the service account that `manifests/` binds to its role.
-pub(crate) const OUR_USER: &str = "system:serviceaccount:pointsman-system:pointsman";
+/// The identity our program runs under in most tests: it has the rights of the webhook and of the extender.
+pub(crate) const TEST_USER: &str = "pointsman-tests";
+
+/// The webhook's identity in a cluster.
+pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:pointsman-system:pointsman";
+
+/// The identity of the dedicated scheduler and of the extender beside it.
+pub(crate) const SCHEDULER_USER: &str = "system:serviceaccount:pointsman-system:pointsman-scheduler";
 
 /// Everything that starts may take this long; on an idle machine it takes a tenth.
 pub(crate) const START: Duration = Duration::from_mins(1);
@@ -40,9 +46,14 @@ const USERS: &[(&str, &str)] = &[
     ("admin", "system:masters"),
     ("system:kube-scheduler", ""),
     ("system:kube-controller-manager", ""),
+    (TEST_USER, ""),
     (
-        OUR_USER,
-        "system:serviceaccounts,system:serviceaccounts:pointsman-system,system:authenticated",
+        WEBHOOK_USER,
+        "system:serviceaccounts,system:serviceaccounts:pointsman-system",
+    ),
+    (
+        SCHEDULER_USER,
+        "system:serviceaccounts,system:serviceaccounts:pointsman-system",
     ),
 ];
 
@@ -181,8 +192,7 @@ impl ControlPlane {
             .unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/rbac.yaml");
         let objects: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap();
-        for mut object in objects {
-            as_one_process(&mut object);
+        for object in objects {
             let at = match (
                 object["kind"].as_str().unwrap(),
                 object["metadata"]["namespace"].as_str(),
@@ -194,25 +204,32 @@ impl ControlPlane {
                 ("ClusterRoleBinding", None) => CLUSTER_ROLE_BINDINGS.all(),
                 other => panic!("manifests/rbac.yaml: not expected there: {other:?}"),
             };
+            if let Some(copy) = for_tests(&object) {
+                self.api.create(&at, copy).await.unwrap();
+            }
             self.api.create(&at, object).await.unwrap();
         }
     }
 }
 
-/// In a cluster the webhook and the extender are two identities, and objects have their well-known names. In a test
-/// they are one process that has the rights of both, over objects that each stack names for itself.
-fn as_one_process(object: &mut Value) {
-    let ours = object["roleRef"]["name"]
-        .as_str()
-        .is_some_and(|role| role.starts_with("pointsman"));
-    if ours {
-        let user = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OUR_USER});
-        object["subjects"].as_array_mut().unwrap().push(user);
+/// In a cluster the webhook and the extender are two identities, and some objects have well-known names. In most tests
+/// they are one process with the rights of both, over objects that each stack names for itself: a copy of our own roles
+/// for such a user. `None` for what is not ours.
+fn for_tests(object: &Value) -> Option<Value> {
+    let ours = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("pointsman"));
+    let renamed = |name: &Value| json!(format!("test-{}", name.as_str().unwrap()));
+    let mut copy = object.clone();
+    copy["metadata"]["name"] = renamed(&object["metadata"]["name"]);
+    if ours(&object["roleRef"]["name"]) {
+        copy["roleRef"]["name"] = renamed(&object["roleRef"]["name"]);
+        copy["subjects"] =
+            json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": TEST_USER}]);
+        return Some(copy);
     }
-    let rules = object.get_mut("rules").and_then(Value::as_array_mut);
-    for rule in rules.into_iter().flatten() {
-        rule.as_object_mut().unwrap().remove("resourceNames");
+    for rule in copy.get_mut("rules")?.as_array_mut()? {
+        rule.as_object_mut()?.remove("resourceNames");
     }
+    Some(copy)
 }
 
 async fn start_etcd(tools: &Tools, run: &RunFolder) -> (Process, String) {

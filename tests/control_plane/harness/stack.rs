@@ -22,7 +22,7 @@ use super::base64;
 use super::certs::Authority;
 use super::http;
 use super::nodes::PREFIX;
-use super::plane::{self, ControlPlane, OUR_NAMESPACE, OUR_USER, START, TRIES, listens};
+use super::plane::{self, ControlPlane, OUR_NAMESPACE, START, TEST_USER, TRIES, listens};
 use super::ports;
 use super::process::{Process, Program};
 use super::run_folder::tail;
@@ -36,7 +36,7 @@ static WITHOUT_EXTENDER: OnceCell<Stack> = OnceCell::const_new();
 
 pub(crate) async fn shared() -> &'static Stack {
     SHARED
-        .get_or_init(async || Setup::new("pointsman", TESTS).start(plane::shared().await).await)
+        .get_or_init(async || Setup::new("shared", TESTS).start(plane::shared().await).await)
         .await
 }
 
@@ -273,7 +273,7 @@ impl Stack {
             .arg(format!("--config={}", configuration.display()))
             .env(
                 "KUBECONFIG",
-                self.plane.kubeconfig(OUR_USER).display().to_string(),
+                self.plane.kubeconfig(TEST_USER).display().to_string(),
             )
     }
 
@@ -375,7 +375,7 @@ async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], exten
 }
 
 /// The program under test. Cargo names it to tests, not to examples; those lie in a folder beside it.
-fn our_binary() -> PathBuf {
+pub(crate) fn our_binary() -> PathBuf {
     let beside = || {
         std::env::current_exe()
             .unwrap()
