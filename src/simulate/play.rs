@@ -1,5 +1,6 @@
 //! One pod after the other: admitted, filtered, scored, bound, as kube-apiserver and kube-scheduler would have it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -430,18 +431,19 @@ fn refuse(report: &mut PodReport, reason: &str, nodes: usize) {
 }
 
 /// The node of the highest score, of equal ones the first by name; a node without a score has 0.
-fn best(mut nodes: Vec<String>, scores: &[HostPriority]) -> String {
-    let score = |node: &String| {
-        scores
-            .iter()
-            .find(|score| score.host == *node)
-            .map_or(0, |score| score.score)
-    };
-    nodes.sort_unstable();
-    let most = nodes.iter().map(score).max().unwrap_or_default();
+fn best(nodes: Vec<String>, scores: &[HostPriority]) -> String {
+    let scores: BTreeMap<&str, i64> = scores
+        .iter()
+        .map(|score| (score.host.as_str(), score.score))
+        .collect();
     nodes
         .into_iter()
-        .find(|node| score(node) == most)
+        .max_by_key(|node| {
+            (
+                scores.get(node.as_str()).copied().unwrap_or(0),
+                Reverse(node.clone()),
+            )
+        })
         .unwrap_or_default()
 }
 
