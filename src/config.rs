@@ -11,6 +11,7 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use crate::decide::names::{NamespaceName, ResourceName};
+use crate::decide::policy::Locality;
 use crate::decide::problem::{Problem, Problems};
 use crate::decide::settings::{NodeStatePolicy, SchedulerMode, Settings};
 
@@ -38,8 +39,6 @@ pub struct Configuration {
     pub reservation: Reservation,
     /// How fast waiting pods are woken.
     pub nudge: Nudge,
-    /// Levels of locality on the fabric.
-    pub locality: Locality,
 }
 
 /// The objects that lead the API server to the webhook.
@@ -85,6 +84,8 @@ impl Default for CertificateLifetimes {
 pub struct Reservation {
     /// A node passed `filter` for the pod, nothing is bound yet.
     pub hold: Duration,
+    /// Places for the rest of a gang, since its last pod was decided about.
+    pub gang: Duration,
     /// A bind whose outcome is not known.
     pub lifetime: Duration,
 }
@@ -93,6 +94,8 @@ impl Default for Reservation {
     fn default() -> Self {
         Self {
             hold: Duration::from_secs(30),
+            // As long as a Job controller under load takes to create the pods of a large gang.
+            gang: Duration::from_mins(1),
             lifetime: Duration::from_mins(2),
         }
     }
@@ -114,15 +117,6 @@ impl Default for Nudge {
             per_second: 20,
         }
     }
-}
-
-/// Levels of locality on the fabric.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Locality {
-    /// Node label keys from the closest level outward; found by presets when empty.
-    pub tiers: Vec<String>,
-    /// The locality of pods that say nothing; the closest tier preferred when empty.
-    pub default: String,
 }
 
 impl Configuration {
@@ -219,7 +213,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     let reservation = file.section("reservation", reservation);
     let nudge = file.section("nudge", nudge);
     let (ipv4, ipv6) = file.section("ipFamilies", ip_families);
-    let locality = file.section("locality", locality);
+    let (tiers, locality) = file.section("locality", locality);
     Configuration {
         decisions: Settings {
             scheduler,
@@ -230,6 +224,8 @@ fn read(file: &mut Fields<'_>) -> Configuration {
             multus_namespace: namespaces.multus,
             spiderpool_namespace: namespaces.spiderpool,
             node_state,
+            tiers,
+            locality,
             ipv4,
             ipv6,
         },
@@ -238,7 +234,6 @@ fn read(file: &mut Fields<'_>) -> Configuration {
         sriov_operator_namespace: namespaces.sriov_operator,
         reservation,
         nudge,
-        locality,
     }
 }
 
@@ -328,6 +323,7 @@ fn reservation(fields: &mut Fields<'_>) -> Reservation {
     let (least, most) = (Duration::from_secs(1), Duration::from_mins(10));
     Reservation {
         hold: fields.duration("hold", default.hold, least, most),
+        gang: fields.duration("gang", default.gang, least, most),
         lifetime: fields.duration("lifetime", default.lifetime, least, most),
     }
 }
@@ -358,26 +354,20 @@ fn ip_families(fields: &mut Fields<'_>) -> (bool, bool) {
     families
 }
 
-fn locality(fields: &mut Fields<'_>) -> Locality {
+fn locality(fields: &mut Fields<'_>) -> (Vec<String>, Locality) {
     let tiers = fields.list("tiers", "the key of a node label", |text| {
         let name = text.split_once('/').map_or(text, |(_, name)| name);
         !name.is_empty() && !name.contains(char::is_whitespace)
     });
     let default = fields.text(
         "default",
-        "",
+        "preferred=leaf-group",
         "required=<tier>, preferred=<tier> or none",
-        |text| {
-            let tier = text
-                .strip_prefix("required=")
-                .or_else(|| text.strip_prefix("preferred="));
-            text.is_empty() || text == "none" || tier.is_some_and(|tier| !tier.is_empty())
-        },
+        |text| text.parse::<Locality>().is_ok(),
     );
-    Locality {
-        tiers: tiers.unwrap_or_default(),
-        default,
-    }
+    // What is not accepted has been told; the default stands in until then.
+    let locality = default.parse().unwrap_or_else(|_| Settings::default().locality);
+    (tiers.unwrap_or_default(), locality)
 }
 
 /// RFC 1123 label: what a namespace or a Service may be called.

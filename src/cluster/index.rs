@@ -233,7 +233,7 @@ mod tests {
         assert!(unallocated(&index).is_empty());
         let snapshot = index.published().load_full();
         assert_eq!(snapshot.pools.get("p").unwrap().reading.as_ref().unwrap().free, 2);
-        assert_eq!(snapshot.used.get("n1").unwrap().get("x.io/vf"), Some(&1));
+        assert_eq!(snapshot.used.get("n1").unwrap().of("x.io/vf"), 1000);
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
             snapshot.bound.keys().map(ToString::to_string).collect::<Vec<_>>(),
             ["uid-b"]
         );
-        assert_eq!(snapshot.used.get("n1").unwrap().get("x.io/vf"), Some(&1));
+        assert_eq!(snapshot.used.get("n1").unwrap().of("x.io/vf"), 1000);
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         index.apply(again).unwrap();
         let snapshot = index.published().load_full();
         assert!(snapshot.used.get("n1").is_none());
-        assert_eq!(snapshot.used.get("n2").unwrap().get("x.io/vf"), Some(&1));
+        assert_eq!(snapshot.used.get("n2").unwrap().of("x.io/vf"), 1000);
     }
 
     #[test]

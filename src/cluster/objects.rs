@@ -38,8 +38,78 @@ pub struct PodSpec {
     pub host_network: Option<bool>,
     /// Its containers.
     pub containers: Option<Vec<Container>>,
+    /// Labels its node must have.
+    pub node_selector: Option<Texts>,
+    /// Of which the required node affinity matters.
+    pub affinity: Option<Affinity>,
+    /// Taints it can bear.
+    pub tolerations: Option<Vec<TolerationObject>>,
+    /// What the runtime class adds to its requests.
+    pub overhead: Option<BTreeMap<String, serde_json::Value>>,
+    /// Requests of the pod as a whole.
+    pub resources: Option<Resources>,
     /// Its init containers, sidecars among them.
     pub init_containers: Option<Vec<Container>>,
+}
+
+/// Affinity of a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Affinity {
+    /// To nodes.
+    pub node_affinity: Option<NodeAffinity>,
+}
+
+/// Affinity to nodes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeAffinity {
+    /// The part that must hold.
+    pub required_during_scheduling_ignored_during_execution: Option<NodeSelectorObject>,
+}
+
+/// Terms of which one must hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeSelectorObject {
+    /// The terms.
+    pub node_selector_terms: Option<Vec<NodeTermObject>>,
+}
+
+/// One term.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeTermObject {
+    /// Over labels.
+    pub match_expressions: Option<Vec<RequirementObject>>,
+    /// Over `metadata.name`.
+    pub match_fields: Option<Vec<RequirementObject>>,
+}
+
+/// An expression of a term.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RequirementObject {
+    /// The label or field.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`.
+    pub operator: String,
+    /// The values.
+    pub values: Option<Vec<String>>,
+}
+
+/// A toleration of a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TolerationObject {
+    /// The taint's key; none with `Exists` for all.
+    pub key: Option<String>,
+    /// `Exists` or `Equal`.
+    pub operator: Option<String>,
+    /// The taint's value.
+    pub value: Option<String>,
+    /// The taint's effect; none for all.
+    pub effect: Option<String>,
 }
 
 /// A container or init container.
@@ -90,8 +160,32 @@ pub struct Condition {
 pub struct NodeObject {
     /// Its metadata.
     pub metadata: ObjectMeta,
+    /// Who may use it.
+    pub spec: NodeSpec,
     /// What it offers.
     pub status: NodeStatus,
+}
+
+/// See [`NodeObject`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// Its taints.
+    pub taints: Option<Vec<TaintObject>>,
+    /// It is cordoned.
+    pub unschedulable: Option<bool>,
+}
+
+/// A taint of a node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TaintObject {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: Option<String>,
+    /// What it does to those who do not tolerate it.
+    pub effect: Option<String>,
 }
 
 /// See [`NodeObject`].

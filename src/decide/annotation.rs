@@ -35,6 +35,10 @@ pub const FABRIC_POSITION: &str = "pointsman.io/fabric-position";
 pub const FABRIC: &str = "pointsman.io/fabric";
 /// On nodes: the closest tier of the fabric.
 pub const LEAF_GROUP: &str = "pointsman.io/leaf-group";
+/// On nodes: the tier around it.
+pub const SPINE: &str = "pointsman.io/spine";
+/// On nodes: the third tier.
+pub const CORE: &str = "pointsman.io/core";
 
 /// The keys we write on pods: known, but not for users to set.
 pub const WRITTEN_KEYS: [&str; 4] = [INJECTED, PLACEMENT, NUDGED, FABRIC_POSITION];

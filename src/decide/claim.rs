@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::address::Family;
+use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
-use super::names::{InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
+use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
 use super::pod::{Pod, PoolChoice, PoolRequest};
+use super::policy::Locality;
 use super::pool::{Pool, PoolFacts};
 use super::reason::{ChoiceFault, Refusal};
 use super::settings::Settings;
+use super::suits::NodeNeeds;
 use super::wildcard;
 
 /// What one pod needs.
@@ -19,6 +22,12 @@ use super::wildcard;
 pub struct Claim {
     /// Whose it is.
     pub pod: PodRef,
+    /// What it takes of its node, of every resource.
+    pub takes: Amounts,
+    /// What it asks of its node beside resources.
+    pub needs: NodeNeeds,
+    /// Its gang, with the locality in force.
+    pub gang: Option<GangClaim>,
     /// VFs per resource, with what its networks ask of the PFs behind them.
     pub vfs: BTreeMap<ResourceName, VfNeed>,
     /// Some network of the pod attaches one of those VFs: it asked for RDMA, not just for some extended resource.
@@ -27,6 +36,17 @@ pub struct Claim {
     pub exclusive: Option<NetworkRef>,
     /// Addresses, one for each interface and family.
     pub demands: Vec<Demand>,
+}
+
+/// The gang of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GangClaim {
+    /// Which.
+    pub at: GangRef,
+    /// How many pods it has, where that is known.
+    pub size: Option<u32>,
+    /// Where it may run.
+    pub locality: Locality,
 }
 
 /// VFs of one resource.
@@ -95,14 +115,18 @@ impl Demand {
 pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Result<Claim, Refusal> {
     let mut claim = Claim {
         pod: pod.at.clone(),
+        takes: pod.takes.clone(),
+        needs: pod.needs.clone(),
+        gang: gang(pod, settings)?,
         vfs: pod
-            .requests
+            .takes
             .iter()
-            .map(|(name, count)| {
+            .filter(|(resource, amount)| resource.is_extended() && *amount > 0)
+            .map(|(resource, _)| {
                 (
-                    name.clone(),
+                    resource.clone(),
                     VfNeed {
-                        count: *count,
+                        count: pod.takes.count(resource),
                         ..VfNeed::default()
                     },
                 )
@@ -143,6 +167,21 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         claim.vfs.retain(|resource, _| networked.contains(resource));
     }
     Ok(claim)
+}
+
+fn gang(pod: &Pod, settings: &Settings) -> Result<Option<GangClaim>, Refusal> {
+    let gang = pod
+        .gang
+        .as_ref()
+        .map_err(|problems| Refusal::PodUnreadable(problems.clone()))?;
+    Ok(gang.as_ref().map(|gang| GangClaim {
+        at: GangRef {
+            namespace: pod.at.namespace.clone(),
+            name: gang.name.clone(),
+        },
+        size: gang.size,
+        locality: gang.locality.clone().unwrap_or_else(|| settings.locality.clone()),
+    }))
 }
 
 /// The interfaces Multus will make, with their names: `eth0` for a default network, then by position.

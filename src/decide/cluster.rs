@@ -3,12 +3,13 @@
 //! The maps are persistent: the index makes the next snapshot from the last by changing one entry, and whoever
 //! still reads the last is not disturbed. All are ordered, so that everything derived from them is, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use super::names::{NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName, ResourceName};
+use super::amounts::Amounts;
+use super::names::{GangRef, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName};
 use super::network::Network;
 use super::node::{Node, SriovState};
 use super::pod::{Namespace, Pod};
@@ -38,8 +39,21 @@ pub struct ClusterSnapshot {
     pub bound: Map<PodUid, Arc<Pod>>,
     /// Of those, the ones Spiderpool's records do not show all addresses for yet.
     pub unallocated: Map<PodUid, Arc<Pod>>,
-    /// Extended resources that bound pods take, per node.
-    pub used: Map<NodeName, Arc<BTreeMap<ResourceName, u32>>>,
+    /// What bound pods take of every resource, per node.
+    pub used: Map<NodeName, Arc<Amounts>>,
+    /// The pods of every gang.
+    pub gangs: Map<GangRef, Arc<Members>>,
+}
+
+/// The pods of one gang.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Those that are bound and have not ended, with their nodes.
+    pub bound: BTreeMap<PodUid, NodeName>,
+    /// Those that wait.
+    pub pending: BTreeSet<PodUid>,
+    /// Those that have succeeded or failed and are still there to be seen.
+    pub ended: BTreeSet<PodUid>,
 }
 
 impl ClusterSnapshot {
@@ -72,7 +86,7 @@ impl ClusterSnapshot {
 
     /// Every profile that some network belongs to, in order.
     #[must_use]
-    pub fn profiles(&self) -> std::collections::BTreeSet<ProfileName> {
+    pub fn profiles(&self) -> BTreeSet<ProfileName> {
         self.networks
             .values()
             .flat_map(|network| network.profiles.iter().cloned())

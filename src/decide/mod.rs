@@ -6,9 +6,13 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod address;
+pub mod amounts;
 pub mod annotation;
 pub mod claim;
 pub mod cluster;
+pub mod commitment;
+pub mod decision;
+pub mod gang;
 pub mod mutation;
 pub mod names;
 pub mod network;
@@ -21,7 +25,9 @@ pub mod problem;
 pub mod reason;
 pub mod selector;
 pub mod settings;
+pub mod suits;
 pub mod supply;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tier;
 pub mod wildcard;

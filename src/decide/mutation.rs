@@ -380,19 +380,12 @@ fn may_add_capabilities(namespace: &NamespaceName, snapshot: &ClusterSnapshot) -
 
 /// VFs of a resource that no pod holds, over the whole cluster.
 fn free_vfs(resource: &ResourceName, snapshot: &ClusterSnapshot) -> u64 {
-    let used = |node| {
-        snapshot
-            .used
-            .get(node)
-            .and_then(|used| used.get(resource))
-            .copied()
-            .unwrap_or(0)
-    };
+    let used = |node| snapshot.used.get(node).map_or(0, |used| used.count(resource));
     snapshot
         .nodes
         .iter()
         .map(|(name, node)| {
-            let offered = node.allocatable.get(resource).copied().unwrap_or(0);
+            let offered = node.offers.count(resource);
             u64::from(offered.saturating_sub(used(name)))
         })
         .sum()

@@ -108,6 +108,21 @@ impl fmt::Display for NetworkRef {
     }
 }
 
+/// A gang: pods of one namespace that start together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GangRef {
+    /// The namespace of its pods.
+    pub namespace: NamespaceName,
+    /// Its name.
+    pub name: GangName,
+}
+
+impl fmt::Display for GangRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// A pod: its place for people, its UID for promises.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodRef {

@@ -73,7 +73,7 @@ pub enum Ipam {
 }
 
 /// One element of a pod's networks annotation, resolved: which network on which interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Selection {
     /// The network, with the namespace Multus would look in.
     pub network: NetworkRef,

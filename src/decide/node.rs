@@ -1,10 +1,10 @@
 //! What of a node matters to the decisions: its VFs, and whether what they stand on is fit for use.
 
-use std::collections::BTreeMap;
-
+use super::amounts::Amounts;
 use super::names::{NodeName, PfName, ResourceName};
 use super::problem::Problems;
 use super::selector::Labels;
+use super::suits::Taint;
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,12 @@ pub struct Node {
     pub name: NodeName,
     /// Its labels, which pools and tiers go by.
     pub labels: Labels,
-    /// Extended resources it offers (`status.allocatable`).
-    pub allocatable: BTreeMap<ResourceName, u32>,
+    /// What it offers of every resource (`status.allocatable`).
+    pub offers: Amounts,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// `spec.unschedulable`: it is cordoned.
+    pub unschedulable: bool,
     /// The SR-IOV operator was asked to drain or reboot it (node annotation); seen before the cordon.
     pub drain_requested: bool,
 }

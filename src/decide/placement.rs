@@ -1,31 +1,18 @@
 //! Where a pod can go: for each candidate node, whether it fits and with what, or why not.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use super::amounts::{Amounts, ONE};
 use super::claim::{Claim, VfNeed};
-use super::cluster::{ClusterSnapshot, Map};
-use super::names::{InterfaceName, NodeName, PodUid, PoolName, ResourceName};
+use super::cluster::ClusterSnapshot;
+use super::commitment::Commitments;
+use super::names::{InterfaceName, NodeName, PoolName, ResourceName};
 use super::node::{Node, RdmaMode, SriovFacts, Sync};
 use super::pod::{Phase, Pod};
 use super::reason::{EmptyPools, Refusal, Shortage};
 use super::settings::{NodeStatePolicy, Settings};
 use super::supply::{Exhausted, PoolSet, Promised};
-
-/// What has been promised and does not show in the snapshot: holds (filter said yes, not bound) and
-/// reservations (bound by us, not yet seen).
-pub type Commitments = Map<PodUid, Arc<Commitment>>;
-
-/// One promise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Commitment {
-    /// The node it is for, where that is settled.
-    pub node: Option<NodeName>,
-    /// VFs on that node.
-    pub vfs: BTreeMap<ResourceName, u32>,
-    /// Addresses, each out of one of these sets of pools.
-    pub pools: Vec<PoolSet>,
-}
+use super::tier::Domain;
 
 /// What is decided about one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +28,8 @@ pub enum Verdict {
 pub struct Fit {
     /// For each address it will need, the interface and the pools it can come from there.
     pub pools: Vec<(InterfaceName, PoolSet)>,
+    /// The domain of its gang, where the gang has one.
+    pub domain: Option<Domain>,
     /// 0 to 10, 10 the best: how full the node's rails are once the pod is there, so that whole nodes stay free.
     pub score: u8,
 }
@@ -52,30 +41,36 @@ pub struct Placement<'a> {
     snapshot: &'a ClusterSnapshot,
     settings: &'a Settings,
     promised: Promised,
-    reserved: BTreeMap<&'a NodeName, BTreeMap<&'a ResourceName, u32>>,
+    reserved: BTreeMap<&'a NodeName, Amounts>,
     /// Some pool is tied to nodes, so that the pools' answer differs between them.
     tied: bool,
     /// The pools' answer for all nodes, where none is.
     everywhere: Option<Result<(), Refusal>>,
 }
 
+/// Which holds of other gangs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Only those that keep others out.
+    Firm,
+    /// Soft ones, too: for choosing a place, not for refusing one.
+    All,
+}
+
 impl<'a> Placement<'a> {
-    /// Prepares to decide about the pod of `claim`; its own promises do not stand in its way.
+    /// Prepares to decide about the pod of `claim`; its own promises, and those of its gang to pods that are still to
+    /// come, do not stand in its way.
     #[must_use]
     pub fn new(
         claim: &'a Claim,
         snapshot: &'a ClusterSnapshot,
         commitments: &'a Commitments,
         settings: &'a Settings,
+        counting: Counting,
     ) -> Self {
         let own = &claim.pod.uid;
-        let unseen = || {
-            commitments
-                .iter()
-                .filter(move |(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none())
-                .map(|(_, commitment)| commitment)
-        };
         let mut promised = Promised::default();
+        let mut reserved: BTreeMap<&NodeName, Amounts> = BTreeMap::new();
         for (uid, pod) in &snapshot.unallocated {
             if let (true, Phase::Bound(node)) = (uid != own, &pod.phase) {
                 for set in unfetched(pod, node, snapshot, settings) {
@@ -83,16 +78,31 @@ impl<'a> Placement<'a> {
                 }
             }
         }
-        let mut reserved: BTreeMap<&NodeName, BTreeMap<&ResourceName, u32>> = BTreeMap::new();
-        for commitment in unseen() {
+        let unseen = commitments
+            .pods
+            .iter()
+            .filter(|(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none());
+        for (_, commitment) in unseen {
             for set in &commitment.pools {
                 promised.add(set);
             }
             if let Some(node) = &commitment.node {
-                for (resource, count) in &commitment.vfs {
-                    let sum = reserved.entry(node).or_default().entry(resource).or_insert(0);
-                    *sum = sum.saturating_add(*count);
+                reserved.entry(node).or_default().add(&commitment.takes);
+            }
+        }
+        let own_gang = claim.gang.as_ref().map(|gang| &gang.at);
+        for (gang, hold) in &commitments.gangs {
+            if Some(gang) == own_gang || (hold.soft && counting == Counting::Firm) {
+                continue;
+            }
+            for place in &hold.places {
+                for set in &place.pools {
+                    promised.add_times(set, u64::from(place.pods));
                 }
+                reserved
+                    .entry(&place.node)
+                    .or_default()
+                    .add_times(&hold.takes, place.pods);
             }
         }
         let tied = claim.demands.iter().any(super::claim::Demand::differs_by_node);
@@ -105,6 +115,48 @@ impl<'a> Placement<'a> {
             tied,
             everywhere: None,
         }
+    }
+
+    /// How many pods like this one fit on the node beside each other, by everything but addresses, `most` at the
+    /// most; and out of which sets of pools each gets its addresses there.
+    #[must_use]
+    pub fn slots(&self, node: &Node, most: u32) -> (u32, Vec<PoolSet>) {
+        let nothing_fits = (0, Vec::new());
+        if !super::suits::suits(&self.claim.needs, node) {
+            return nothing_fits;
+        }
+        let Ok(facts) = fitness(self.claim, node, self.snapshot, self.settings) else {
+            return nothing_fits;
+        };
+        let Ok(pools) = pools_on(self.claim, node) else {
+            return nothing_fits;
+        };
+        let unfit: Amounts = self
+            .claim
+            .vfs
+            .iter()
+            .map(|(resource, need)| {
+                let vfs = facts.map_or(0, |facts| unfit(facts, resource, need));
+                (resource.clone(), u64::from(vfs).saturating_mul(ONE))
+            })
+            .collect();
+        let nothing = Amounts::default();
+        let used = self.snapshot.used.get(&node.name).map_or(&nothing, |used| used);
+        let reserved = self.reserved.get(&node.name).unwrap_or(&nothing);
+        let slots = Amounts::times(&node.offers, &[used, reserved, &unfit], &self.claim.takes, most);
+        (slots, pools.into_iter().map(|(_, set)| set).collect())
+    }
+
+    /// The snapshot it decides by.
+    #[must_use]
+    pub fn snapshot(&self) -> &ClusterSnapshot {
+        self.snapshot
+    }
+
+    /// The addresses others were promised.
+    #[must_use]
+    pub fn promised(&self) -> &Promised {
+        &self.promised
     }
 
     /// Whether the pod fits on this node.
@@ -126,11 +178,15 @@ impl<'a> Placement<'a> {
             let answer = || addresses(&pools, &self.promised, self.snapshot);
             self.everywhere.get_or_insert_with(answer).clone()?;
         }
-        Ok(Fit { pools, score })
+        Ok(Fit {
+            pools,
+            domain: None,
+            score,
+        })
     }
 }
 
-/// Decides about `nodes`, one after the other, in the order given.
+/// Decides about `nodes`, one after the other, in the order given; gangs are [`super::decision`]'s.
 #[must_use]
 pub fn place<'a>(
     claim: &Claim,
@@ -139,7 +195,7 @@ pub fn place<'a>(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Vec<(NodeName, Verdict)> {
-    let mut placement = Placement::new(claim, snapshot, commitments, settings);
+    let mut placement = Placement::new(claim, snapshot, commitments, settings, Counting::Firm);
     nodes
         .into_iter()
         .map(|name| (name.clone(), placement.on(name)))
@@ -190,55 +246,6 @@ pub fn unfetched(
     sets
 }
 
-/// The promise that goes with a fit on `node`.
-#[must_use]
-pub fn commitment(claim: &Claim, node: &NodeName, fit: &Fit) -> Commitment {
-    Commitment {
-        node: Some(node.clone()),
-        vfs: claim
-            .vfs
-            .iter()
-            .map(|(resource, need)| (resource.clone(), need.count))
-            .collect(),
-        pools: fit.pools.iter().map(|(_, set)| set.clone()).collect(),
-    }
-}
-
-/// The hold that goes with a filter's answer: what the pod will take wherever it goes. An address that comes from
-/// other pools on other nodes is not held: which ones is settled at bind, where all is checked again.
-#[must_use]
-pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)]) -> Option<Commitment> {
-    let fits: Vec<(&NodeName, &Fit)> = verdicts
-        .iter()
-        .filter_map(|(node, verdict)| match verdict {
-            Verdict::Fits(fit) => Some((node, fit)),
-            Verdict::Refused(_) => None,
-        })
-        .collect();
-    match fits.as_slice() {
-        [] => None,
-        [(node, fit)] => Some(commitment(claim, node, fit)),
-        [(_, first), rest @ ..] => {
-            let everywhere = |index: usize, set: &PoolSet| {
-                rest.iter()
-                    .all(|(_, fit)| fit.pools.get(index).is_some_and(|(_, other)| other == set))
-            };
-            let pools = first
-                .pools
-                .iter()
-                .enumerate()
-                .filter(|(index, (_, set))| everywhere(*index, set))
-                .map(|(_, (_, set))| set.clone())
-                .collect();
-            Some(Commitment {
-                node: None,
-                vfs: BTreeMap::new(),
-                pools,
-            })
-        }
-    }
-}
-
 impl Placement<'_> {
     /// Whether the node's VFs serve the claim; the score when they do.
     fn vfs(&self, node: &Node) -> Result<u8, Refusal> {
@@ -247,15 +254,12 @@ impl Placement<'_> {
         let reserved = self.reserved.get(&node.name);
         let (mut in_use, mut offered) = (0_u32, 0_u32);
         for (resource, need) in &self.claim.vfs {
-            let seen = used.and_then(|used| used.get(resource)).copied().unwrap_or(0);
-            let unseen = reserved
-                .and_then(|reserved| reserved.get(resource))
-                .copied()
-                .unwrap_or(0);
+            let seen = used.map_or(0, |used| used.count(resource));
+            let unseen = reserved.map_or(0, |reserved| reserved.count(resource));
             let shortage = Shortage {
                 resource: resource.clone(),
                 wanted: need.count,
-                allocatable: node.allocatable.get(resource).copied().unwrap_or(0),
+                allocatable: node.offers.count(resource),
                 taken: seen.saturating_add(unseen),
                 unfit: facts.map_or(0, |facts| unfit(facts, resource, need)),
             };
@@ -329,8 +333,8 @@ fn fitness<'a>(
         if !exclusive {
             return Err(Refusal::NotExclusive(network.clone()));
         }
-        let shared = node.allocatable.iter().find(|(resource, count)| {
-            **count > 0
+        let shared = node.offers.iter().find(|(resource, amount)| {
+            *amount > 0
                 && settings
                     .shared_rdma_prefixes
                     .iter()
@@ -422,12 +426,14 @@ fn addresses(
 mod tests {
     use super::*;
     use crate::decide::claim::claim;
+    use crate::decide::commitment::{commitment, hold};
     use crate::decide::network::Plugin;
     use crate::decide::node::PfFault;
     use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
     use crate::decide::reason::Reason;
     use crate::decide::testing::Cluster;
     use rstest::rstest;
+    use std::sync::Arc;
 
     fn verdicts(cluster: &Cluster, pod: &Pod) -> Vec<(String, Result<u8, Reason>)> {
         let snapshot = cluster.snapshot();
@@ -727,9 +733,9 @@ mod tests {
             panic!("the first pod fits");
         };
         let mut commitments = Commitments::default();
-        commitments.insert_mut(
+        commitments.pods.insert_mut(
             first.at.uid.clone(),
-            Arc::new(commitment(&first_claim, &node, &fit)),
+            Arc::new(commitment(&first.takes, &node, &fit)),
         );
         let second_claim = claim(&second, &snapshot, &settings).unwrap();
         let (_, Verdict::Refused(refusal)) =

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::names::{InterfaceName, NodeName, PodRef, ResourceName, SchedulerName};
+use super::amounts::Amounts;
+use super::names::{GangName, InterfaceName, NodeName, PodRef, SchedulerName};
 use super::network::Selection;
+use super::policy::Locality;
 use super::problem::Problems;
 use super::selector::{Labels, Selector};
+use super::suits::NodeNeeds;
 
 /// A pod, as far as placing it needs to know. The same type is made from a watched pod, from the pod in a
 /// scheduler's request and from a file.
@@ -17,9 +20,12 @@ pub struct Pod {
     pub labels: Labels,
     /// When it was created, in RFC 3339; orders waiting pods, oldest first.
     pub created: String,
-    /// Extended resources it takes from its node: the largest of its init containers or the sum of the others,
-    /// as the scheduler counts.
-    pub requests: BTreeMap<ResourceName, u32>,
+    /// What it takes of its node, of every resource, as the scheduler counts; one of `pods` among it.
+    pub takes: Amounts,
+    /// What it asks of its node beside resources.
+    pub needs: NodeNeeds,
+    /// The gang it belongs to, or what is wrong with what says so.
+    pub gang: Result<Option<Gang>, Problems>,
     /// The scheduler it waits for.
     pub scheduler: Option<SchedulerName>,
     /// Where it is in its life.
@@ -32,6 +38,17 @@ pub struct Pod {
     pub networks: Result<Vec<Selection>, Problems>,
     /// Which pools it asks Spiderpool for, or what is wrong with that.
     pub pools: Result<PoolRequest, Problems>,
+}
+
+/// The gang a pod belongs to, as the webhook has resolved it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gang {
+    /// Its name among the gangs of the namespace.
+    pub name: GangName,
+    /// How many pods it has, where that is known.
+    pub size: Option<u32>,
+    /// Where it may run; none for the configured default.
+    pub locality: Option<Locality>,
 }
 
 /// Where a pod is in its life, as far as it holds or waits for something.
@@ -49,7 +66,7 @@ pub enum Phase {
 }
 
 /// The pools a pod names for itself, in Spiderpool's order of precedence (subnet, per interface, for all).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PoolRequest {
     /// None: the namespace's, the network's or the cluster's default pools apply.
     #[default]
@@ -63,7 +80,7 @@ pub enum PoolRequest {
 }
 
 /// One element of `ipam.spidernet.io/ippools`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfacePools {
     /// The interface; where none is given, the element's position counts (0 is `eth0`).
     pub interface: Option<InterfaceName>,
@@ -72,7 +89,7 @@ pub struct InterfacePools {
 }
 
 /// Pools to choose from, per family: names or wildcards.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolChoice {
     /// For an IPv4 address.
     pub v4: Vec<String>,

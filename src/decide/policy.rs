@@ -51,7 +51,7 @@ pub enum Rails {
 }
 
 /// Where a gang may run, relative to the fabric.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Locality {
     /// Inside one domain of the tier, or not at all.
     Required(Tier),
@@ -62,7 +62,7 @@ pub enum Locality {
 }
 
 /// A level of the fabric.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// The closest.
     LeafGroup,

@@ -7,7 +7,9 @@
 use core::fmt;
 
 use super::names::{InterfaceName, NetworkRef, NodeName, PoolName, ResourceName};
+use super::policy::Tier;
 use super::problem::Problems;
+use super::tier::Domain;
 
 /// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
@@ -54,6 +56,12 @@ pub enum Reason {
     PoolNotForNode,
     /// The pools have no address left.
     PoolEmpty,
+    /// The gang runs in another domain of the fabric, or is about to.
+    OutsideDomain,
+    /// No domain of the fabric has room for the whole gang.
+    GangNoRoom,
+    /// No node carries the tier that the gang requires.
+    TierUnknown,
 }
 
 impl Reason {
@@ -82,6 +90,9 @@ impl Reason {
             Self::TooFewVfs => "RDMA: too few free VFs on a rail",
             Self::PoolNotForNode => "RDMA: no IP pool of a rail may be used on this node",
             Self::PoolEmpty => "RDMA: no free address in an IP pool of a rail",
+            Self::OutsideDomain => "RDMA: node is outside the fabric domain of the pod's gang",
+            Self::GangNoRoom => "RDMA: no fabric domain has room for the whole gang",
+            Self::TierUnknown => "RDMA: no node carries the fabric tier the gang requires",
         }
     }
 
@@ -110,6 +121,9 @@ impl Reason {
             Self::TooFewVfs => "too_few_vfs",
             Self::PoolNotForNode => "pool_not_for_node",
             Self::PoolEmpty => "pool_empty",
+            Self::OutsideDomain => "outside_domain",
+            Self::GangNoRoom => "gang_no_room",
+            Self::TierUnknown => "tier_unknown",
         }
     }
 
@@ -146,6 +160,15 @@ impl Reason {
             Self::TooFewVfs => "wait for pods to end, or raise numVfs in the SriovNetworkNodePolicy",
             Self::PoolNotForNode => {
                 "add a pool for this node, or open nodeName or nodeAffinity of one of the rail's pools"
+            }
+            Self::OutsideDomain => {
+                "wait for room in the gang's domain, or ask for a wider tier (pointsman.io/locality)"
+            }
+            Self::GangNoRoom => {
+                "wait until other pods of a domain end, ask for a wider tier, or make the gang smaller"
+            }
+            Self::TierUnknown => {
+                "label the nodes (pointsman topology import), or configure the tiers' label keys"
             }
             Self::PoolEmpty => "add addresses to the pool (spec.ips), or wait for pods to release theirs",
         }
@@ -191,6 +214,12 @@ pub enum Refusal {
     PoolNotForNode(InterfaceName, Vec<PoolName>),
     /// See [`Reason::PoolEmpty`].
     PoolEmpty(EmptyPools),
+    /// See [`Reason::OutsideDomain`]; the gang's domain.
+    OutsideDomain(Domain),
+    /// See [`Reason::GangNoRoom`].
+    GangNoRoom(NoRoom),
+    /// See [`Reason::TierUnknown`].
+    TierUnknown(Tier),
 }
 
 /// What is wrong with the pools named for an interface.
@@ -236,6 +265,17 @@ pub struct EmptyPools {
     pub promised: u64,
 }
 
+/// How much room a gang needs, and where there is most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Label key of the tier.
+    pub tier: String,
+    /// How many pods are still to come.
+    pub need: u32,
+    /// The domain with the most room, and for how many of them.
+    pub best: Option<(Domain, u32)>,
+}
+
 impl Refusal {
     /// Its cause.
     #[must_use]
@@ -263,6 +303,9 @@ impl Refusal {
             Self::TooFewVfs(_) => Reason::TooFewVfs,
             Self::PoolNotForNode(..) => Reason::PoolNotForNode,
             Self::PoolEmpty(_) => Reason::PoolEmpty,
+            Self::OutsideDomain(_) => Reason::OutsideDomain,
+            Self::GangNoRoom(_) => Reason::GangNoRoom,
+            Self::TierUnknown(_) => Reason::TierUnknown,
         }
     }
 }
@@ -315,6 +358,26 @@ impl fmt::Display for Refusal {
                     list(pools)
                 )
             }
+            Self::OutsideDomain(domain) => write!(f, "the gang's domain is {domain}"),
+            Self::GangNoRoom(NoRoom {
+                tier,
+                need,
+                best: Some((domain, takes)),
+            }) => write!(
+                f,
+                "{need} pods of the gang need places in one domain of {tier}; {domain} has the most, {takes}"
+            ),
+            Self::GangNoRoom(NoRoom {
+                tier,
+                need,
+                best: None,
+            }) => {
+                write!(
+                    f,
+                    "{need} pods of the gang need places in one domain of {tier}; none has any"
+                )
+            }
+            Self::TierUnknown(tier) => write!(f, "no node has a label for tier {tier}"),
             Self::PoolEmpty(empty) => write!(
                 f,
                 "interface {}: pool {} has {} free and {} of them promised to pods that are starting",

@@ -15,7 +15,7 @@ pub struct Selector {
 }
 
 /// One of a selector's `matchExpressions`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expression {
     /// The label.
     pub key: String,
@@ -24,7 +24,7 @@ pub struct Expression {
 }
 
 /// The operator of an expression, with its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// The label exists and has one of these values.
     In(Vec<String>),
@@ -51,7 +51,9 @@ impl Selector {
 }
 
 impl Expression {
-    fn matches(&self, labels: &Labels) -> bool {
+    /// Whether it holds of these labels.
+    #[must_use]
+    pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.operator {
             Operator::In(values) => value.is_some_and(|value| values.contains(value)),

@@ -1,6 +1,7 @@
 //! The settings that decisions depend on, with the defaults that need no configuration file.
 
 use super::names::{NamespaceName, ResourceName, SchedulerName};
+use super::policy::{Locality, Tier};
 
 /// What the operator of the cluster has chosen; read once at start and passed to every decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub struct Settings {
     pub spiderpool_namespace: NamespaceName,
     /// What a node without a readable SriovNetworkNodeState is taken for.
     pub node_state: NodeStatePolicy,
+    /// Label keys of the fabric's tiers, the closest first; found among the presets when empty.
+    pub tiers: Vec<String>,
+    /// The locality of a gang that says nothing.
+    pub locality: Locality,
     /// Families that Spiderpool hands out (`enableIPv4`, `enableIPv6` of its configuration).
     pub ipv4: bool,
     /// As `ipv4`.
@@ -61,6 +66,8 @@ impl Default for Settings {
             multus_namespace: "kube-system".into(),
             spiderpool_namespace: "spiderpool".into(),
             node_state: NodeStatePolicy::default(),
+            tiers: Vec::new(),
+            locality: Locality::Preferred(Tier::LeafGroup),
             ipv4: true,
             ipv6: true,
         }

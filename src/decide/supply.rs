@@ -30,13 +30,38 @@ pub struct Exhausted {
 impl Promised {
     /// Adds one address out of `set`.
     pub fn add(&mut self, set: &PoolSet) {
-        let count = self.sets.entry(set.clone()).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            for pool in set {
-                self.touching.entry(pool.clone()).or_default().push(set.clone());
+        self.add_times(set, 1);
+    }
+
+    /// Adds so many addresses out of `set`.
+    pub fn add_times(&mut self, set: &PoolSet, times: u64) {
+        if times == 0 {
+            return;
+        }
+        if let Some(count) = self.sets.get_mut(set) {
+            *count = count.saturating_add(times);
+            return;
+        }
+        self.sets.insert(set.clone(), times);
+        for pool in set {
+            self.touching.entry(pool.clone()).or_default().push(set.clone());
+        }
+    }
+
+    /// How often one address out of each of `wanted` can be promised, too; `most` at the most.
+    #[must_use]
+    pub fn times(&self, wanted: &[PoolSet], most: u32, snapshot: &ClusterSnapshot) -> u32 {
+        // What can be promised twice can be promised once: the answer lies where the yes ends.
+        let (mut yes, mut no) = (0, most.saturating_add(1));
+        while no - yes > 1 {
+            let middle = yes + (no - yes) / 2;
+            if self.with_times(wanted, middle, snapshot).is_ok() {
+                yes = middle;
+            } else {
+                no = middle;
             }
         }
+        yes
     }
 
     /// Whether one address out of each of `wanted` can be promised, too, whatever order Spiderpool tries pools in:
@@ -49,9 +74,18 @@ impl Promised {
     /// # Errors
     /// The first of the wanted sets that cannot be promised.
     pub fn with(&self, wanted: &[PoolSet], snapshot: &ClusterSnapshot) -> Result<(), Exhausted> {
+        self.with_times(wanted, 1, snapshot)
+    }
+
+    fn with_times(
+        &self,
+        wanted: &[PoolSet],
+        times: u32,
+        snapshot: &ClusterSnapshot,
+    ) -> Result<(), Exhausted> {
         let mut all = self.clone();
         for set in wanted {
-            all.add(set);
+            all.add_times(set, u64::from(times));
         }
         for (index, set) in wanted.iter().enumerate() {
             for affected in all.overlapping(set) {
@@ -150,6 +184,17 @@ mod tests {
             "it may take a's only address first"
         );
         assert_eq!(promised.with(&[set(&["b"])], &snapshot), Ok(()));
+    }
+
+    #[test]
+    fn counts_how_often_a_pod_fits() {
+        let snapshot = snapshot(&[("a", 7), ("b", 5)]);
+        let mut promised = Promised::default();
+        promised.add(&set(&["b"]));
+        let pod = [set(&["a"]), set(&["b"])];
+        assert_eq!(promised.times(&pod, 10, &snapshot), 4);
+        assert_eq!(promised.times(&pod, 3, &snapshot), 3);
+        assert_eq!(promised.times(&[], 10, &snapshot), 10);
     }
 
     proptest! {

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::address::Family;
-use super::cluster::ClusterSnapshot;
-use super::names::{NetworkRef, PodRef, ResourceName};
+use super::amounts::{Amounts, ONE};
+use super::annotation;
+use super::cluster::{ClusterSnapshot, Members};
+use super::names::{GangRef, NetworkRef, PodRef, ResourceName};
 use super::network::{Attachment, Ipam, Network, Plugin, Selection};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync, VfGroup};
-use super::pod::{Affinity, Namespace, Phase, Pod, PoolChoice, PoolRequest};
+use super::pod::{Affinity, Gang, Namespace, Phase, Pod, PoolChoice, PoolRequest};
+use super::policy::Locality;
 use super::pool::{Pool, PoolFacts};
 use super::selector::Labels;
+use super::suits::NodeNeeds;
 
 /// An IPv4 pool open to everyone, with `free` addresses left.
 pub(crate) fn pool(name: &str, free: u64) -> Pool {
@@ -42,7 +46,9 @@ pub(crate) fn pod(name: &str) -> Pod {
         },
         labels: BTreeMap::new(),
         created: String::new(),
-        requests: BTreeMap::new(),
+        takes: Amounts::default(),
+        needs: NodeNeeds::default(),
+        gang: Ok(None),
         scheduler: None,
         phase: Phase::Pending { refused: false },
         host_network: false,
@@ -99,7 +105,11 @@ impl Cluster {
         let node = Node {
             name: name.into(),
             labels: Labels::new(),
-            allocatable: (0..self.rails).map(|rail| (resource(rail), vfs)).collect(),
+            offers: (0..self.rails)
+                .map(|rail| (resource(rail), u64::from(vfs) * ONE))
+                .collect(),
+            taints: Vec::new(),
+            unschedulable: false,
             drain_requested: false,
         };
         self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
@@ -134,7 +144,9 @@ impl Cluster {
 
     pub(crate) fn offers(mut self, node: &str, resource: &str, count: u32) -> Self {
         let mut changed = Node::clone(self.snapshot.nodes.get(node).unwrap());
-        changed.allocatable.insert(resource.into(), count);
+        changed
+            .offers
+            .add(&Amounts::from_iter([(resource.into(), u64::from(count) * ONE)]));
         self.snapshot.nodes.insert_mut(node.into(), Arc::new(changed));
         self
     }
@@ -179,7 +191,7 @@ impl Cluster {
     /// A pod on all rails, as the webhook leaves it.
     pub(crate) fn pod(&self, name: &str) -> Pod {
         Pod {
-            requests: (0..self.rails).map(|rail| (resource(rail), 1)).collect(),
+            takes: (0..self.rails).map(|rail| (resource(rail), ONE)).collect(),
             networks: Ok((0..self.rails)
                 .map(|rail| Selection {
                     network: NetworkRef::new("default", format!("rail{rail}")),
@@ -193,6 +205,20 @@ impl Cluster {
 
     /// This pod, waiting.
     pub(crate) fn pending(mut self, pod: Pod) -> Self {
+        if let Ok(Some(gang)) = &pod.gang {
+            let at = GangRef {
+                namespace: pod.at.namespace.clone(),
+                name: gang.name.clone(),
+            };
+            let mut members = self
+                .snapshot
+                .gangs
+                .get(&at)
+                .map(|members| Members::clone(members))
+                .unwrap_or_default();
+            members.pending.insert(pod.at.uid.clone());
+            self.snapshot.gangs.insert_mut(at, Arc::new(members));
+        }
         self.snapshot
             .pending
             .insert_mut(pod.at.uid.clone(), Arc::new(pod));
@@ -209,11 +235,9 @@ impl Cluster {
             .snapshot
             .used
             .get(node)
-            .map(|used| BTreeMap::clone(used))
+            .map(|used| Amounts::clone(used))
             .unwrap_or_default();
-        for (resource, count) in &pod.requests {
-            *used.entry(resource.clone()).or_default() += count;
-        }
+        used.add(&pod.takes);
         self.snapshot.used.insert_mut(node.into(), Arc::new(used));
         self.snapshot
             .bound
@@ -225,4 +249,55 @@ impl Cluster {
 
 fn resource(rail: u32) -> ResourceName {
     format!("x.io/rail{rail}").into()
+}
+
+/// Gangs and tiers.
+impl Cluster {
+    pub(crate) fn of(snapshot: ClusterSnapshot) -> Self {
+        Self { rails: 0, snapshot }
+    }
+
+    pub(crate) fn node_in(self, name: &str, vfs: u32, leaf_group: &str) -> Self {
+        self.node(name, vfs)
+            .labelled(name, annotation::LEAF_GROUP, leaf_group)
+    }
+
+    pub(crate) fn labelled(mut self, node: &str, key: &str, value: &str) -> Self {
+        let mut changed = Node::clone(self.snapshot.nodes.get(node).unwrap());
+        changed.labels.insert(key.to_owned(), value.to_owned());
+        self.snapshot.nodes.insert_mut(node.into(), Arc::new(changed));
+        self
+    }
+
+    /// The pods of a gang, none of them placed.
+    pub(crate) fn gang(&self, name: &str, size: u32, locality: &Locality) -> Vec<Pod> {
+        (0..size)
+            .map(|number| Pod {
+                gang: Ok(Some(Gang {
+                    name: name.into(),
+                    size: Some(size),
+                    locality: Some(locality.clone()),
+                })),
+                ..self.pod(&format!("{name}-{number}"))
+            })
+            .collect()
+    }
+
+    /// A bound pod of a gang.
+    pub(crate) fn bound_of_gang(self, pod: &str, node: &str, gang: &str) -> Self {
+        let mut with = self.bound(pod, node);
+        let at = GangRef {
+            namespace: "default".into(),
+            name: gang.into(),
+        };
+        let mut members = with
+            .snapshot
+            .gangs
+            .get(&at)
+            .map(|members| Members::clone(members))
+            .unwrap_or_default();
+        members.bound.insert(format!("uid-{pod}").into(), node.into());
+        with.snapshot.gangs.insert_mut(at, Arc::new(members));
+        with
+    }
 }

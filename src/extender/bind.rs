@@ -75,8 +75,8 @@ pub fn placement_record(node: &NodeName, fit: &Fit) -> BTreeMap<String, String> 
     #[derive(Serialize)]
     struct Record<'a> {
         node: &'a str,
-        // The tier domain of the pod's gang; gangs are not placed as such yet.
-        domain: Option<&'a str>,
+        // The tier domain of the pod's gang.
+        domain: Option<String>,
         pools: BTreeMap<&'a str, Vec<&'a str>>,
     }
     let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -88,7 +88,7 @@ pub fn placement_record(node: &NodeName, fit: &Fit) -> BTreeMap<String, String> 
     }
     let record = Record {
         node: node.as_str(),
-        domain: None,
+        domain: fit.domain.as_ref().map(ToString::to_string),
         pools,
     };
     // A map of texts always serialises; an empty record would be told by its absence.

@@ -23,9 +23,10 @@ use super::bind::{BindError, Binder, Binding, placement_record};
 use super::ledger::Ledger;
 use super::nudge::Waiting;
 use crate::cluster::convert;
-use crate::decide::claim::claim;
+use crate::decide::commitment::commitment;
+use crate::decide::decision::{decide, rest_of_gang};
 use crate::decide::names::{NodeName, PodRef};
-use crate::decide::placement::{self, Verdict};
+use crate::decide::placement::Verdict;
 use crate::decide::pod::Pod;
 use crate::decide::problem::chain;
 use crate::decide::reason::{Reason, Refusal};
@@ -86,28 +87,17 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &failed(NOT_READY));
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
-    let verdicts = state.ledger.decide(call.began, |snapshot, book| {
-        match claim(&pod, snapshot, &state.settings) {
-            Err(refusal) => {
-                state.ledger.hold(book, &pod, None, call.began);
-                names
-                    .iter()
-                    .map(|name| (name.clone(), Verdict::Refused(refusal.clone())))
-                    .collect()
-            }
-            Ok(claim) => {
-                let verdicts =
-                    placement::place(&claim, &names, snapshot, book.commitments(), &state.settings);
-                state
-                    .ledger
-                    .hold(book, &pod, placement::hold(&claim, &verdicts), call.began);
-                verdicts
-            }
+    let decision = state.ledger.decide(call.began, |snapshot, book| {
+        let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
+        state.ledger.hold(book, &pod, decision.pod.take(), call.began);
+        if let Some((gang, hold)) = decision.gang.take() {
+            state.ledger.hold_gang(book, gang, Some(hold), call.began);
         }
+        decision
     });
     let mut answer = ExtenderFilterResult::default();
     let mut tally: BTreeMap<Reason, (u64, &NodeName, &Refusal)> = BTreeMap::new();
-    for (name, verdict) in &verdicts {
+    for (name, verdict) in &decision.verdicts {
         match verdict {
             Verdict::Fits(_) => answer.node_names.push(name.as_str().to_owned()),
             Verdict::Refused(refusal) => {
@@ -160,14 +150,12 @@ async fn prioritize(axum::extract::State(state): axum::extract::State<State>, bo
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &nothing);
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
-    let verdicts = state.ledger.decide(call.began, |snapshot, book| {
-        claim(&pod, snapshot, &state.settings).map_or_else(
-            |_| Vec::new(),
-            |claim| placement::place(&claim, &names, snapshot, book.commitments(), &state.settings),
-        )
+    let decision = state.ledger.decide(call.began, |snapshot, book| {
+        decide(&pod, &names, snapshot, book.commitments(), &state.settings)
     });
     // The scheduler takes a host that is not named as 0, and saves the cost of reading it.
-    let scores: Vec<HostPriority> = verdicts
+    let scores: Vec<HostPriority> = decision
+        .verdicts
         .into_iter()
         .filter_map(|(name, verdict)| match verdict {
             Verdict::Fits(fit) if fit.score > 0 => Some(HostPriority {
@@ -256,12 +244,17 @@ fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<
             .pod(&at.uid)
             .or_else(|| snapshot.pending.get(&at.uid).cloned())
             .ok_or(NotReserved::Unknown)?;
-        let claim = claim(&pod, snapshot, &state.settings).map_err(NotReserved::Refused)?;
-        let verdicts = placement::place(&claim, [node], snapshot, book.commitments(), &state.settings);
-        match verdicts.into_iter().next() {
+        let only = [node.clone()];
+        let decision = decide(&pod, &only, snapshot, book.commitments(), &state.settings);
+        match decision.verdicts.into_iter().next() {
             Some((_, Verdict::Fits(fit))) => {
-                let commitment = placement::commitment(&claim, node, &fit);
-                state.ledger.reserve(book, &pod, commitment, now);
+                let rest = rest_of_gang(&pod, node, snapshot, book.commitments(), &state.settings);
+                state
+                    .ledger
+                    .reserve(book, &pod, commitment(&pod.takes, node, &fit), now);
+                if let Some((gang, hold)) = rest {
+                    state.ledger.hold_gang(book, gang, hold, now);
+                }
                 Ok(Binding {
                     pod: at.clone(),
                     node: node.clone(),

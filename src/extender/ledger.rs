@@ -4,15 +4,15 @@
 //! Both end when the pod is seen bound (from then on the snapshot counts it), when it is gone, or when their time is
 //! up. Whoever decides takes the lock first and the snapshot inside it, so that no promise falls between the two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use crate::decide::cluster::ClusterSnapshot;
-use crate::decide::names::PodUid;
-use crate::decide::placement::{Commitment, Commitments};
+use crate::decide::commitment::{Commitment, Commitments, GangHold};
+use crate::decide::names::{GangRef, PodUid};
 use crate::decide::pod::Pod;
 
 /// How long promises last when nothing else ends them.
@@ -20,6 +20,9 @@ use crate::decide::pod::Pod;
 pub struct Lifetimes {
     /// Of a hold: longer than a scheduling cycle takes to come to bind.
     pub hold: Duration,
+    /// Of the places held for the rest of a gang, since its last pod was decided about: longer than its pods take to
+    /// be created and to come to their turn.
+    pub gang: Duration,
     /// Of a reservation whose Binding may or may not have been written: longer than the watch can lag behind.
     pub reservation: Duration,
 }
@@ -37,6 +40,10 @@ pub struct Ledger {
 pub struct Book {
     commitments: Commitments,
     entries: BTreeMap<PodUid, Entry>,
+    /// When the holds for gangs end.
+    gangs: BTreeMap<GangRef, Instant>,
+    /// Of those, the ones that have been in a snapshot.
+    seen_gangs: BTreeSet<GangRef>,
 }
 
 #[derive(Debug)]
@@ -90,6 +97,17 @@ impl Ledger {
         }
     }
 
+    /// Replaces what is held for the rest of a gang.
+    pub fn hold_gang(&self, book: &mut Book, gang: GangRef, hold: Option<GangHold>, now: Instant) {
+        match hold {
+            Some(hold) => {
+                book.commitments.gangs.insert_mut(gang.clone(), Arc::new(hold));
+                book.gangs.insert(gang, now + self.lifetimes.gang);
+            }
+            None => book.strike_gang(&gang),
+        }
+    }
+
     /// Makes the reservation that a Binding is written under.
     pub fn reserve(&self, book: &mut Book, pod: &Arc<Pod>, commitment: Commitment, now: Instant) {
         book.write(
@@ -136,7 +154,9 @@ impl Book {
 
     fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
         let uid = pod.at.uid.clone();
-        self.commitments.insert_mut(uid.clone(), Arc::new(commitment));
+        self.commitments
+            .pods
+            .insert_mut(uid.clone(), Arc::new(commitment));
         self.entries.insert(
             uid,
             Entry {
@@ -149,8 +169,13 @@ impl Book {
     }
 
     fn strike(&mut self, uid: &PodUid) {
-        self.commitments.remove_mut(uid);
+        self.commitments.pods.remove_mut(uid);
         self.entries.remove(uid);
+    }
+
+    fn strike_gang(&mut self, gang: &GangRef) {
+        self.commitments.gangs.remove_mut(gang);
+        self.gangs.remove(gang);
     }
 
     fn sweep(&mut self, snapshot: &ClusterSnapshot, now: Instant) {
@@ -166,6 +191,18 @@ impl Book {
         for uid in over {
             self.strike(&uid);
         }
+        // A gang without pods is gone; one that is only being created has shown at least the pod that was held for.
+        let known = |gang: &GangRef| snapshot.gangs.contains_key(gang);
+        let over: Vec<GangRef> = self
+            .gangs
+            .iter()
+            .filter(|(gang, until)| **until <= now || (self.seen_gangs.contains(*gang) && !known(gang)))
+            .map(|(gang, _)| gang.clone())
+            .collect();
+        for gang in over {
+            self.strike_gang(&gang);
+        }
+        self.seen_gangs = self.gangs.keys().filter(|gang| known(gang)).cloned().collect();
     }
 }
 
@@ -178,6 +215,7 @@ mod tests {
 
     const LIFETIMES: Lifetimes = Lifetimes {
         hold: Duration::from_secs(30),
+        gang: Duration::from_mins(1),
         reservation: Duration::from_mins(2),
     };
 
@@ -194,7 +232,7 @@ mod tests {
     }
 
     fn count(ledger: &Ledger, now: Instant) -> usize {
-        ledger.decide(now, |_, book| book.commitments().size())
+        ledger.decide(now, |_, book| book.commitments().pods.size())
     }
 
     #[test]

@@ -17,14 +17,20 @@ use tracing::{info, warn};
 use super::ledger::Ledger;
 use crate::cluster::index::Index;
 use crate::cluster::objects::PodObject;
+use crate::decide::amounts::Amounts;
 use crate::decide::annotation;
-use crate::decide::claim::{Claim, VfNeed, claim};
+use crate::decide::claim::claim;
 use crate::decide::cluster::ClusterSnapshot;
-use crate::decide::names::{NetworkRef, NodeName, PodRef, PodUid, PoolName, ResourceName};
-use crate::decide::placement::{self, Commitments, Placement, Verdict};
-use crate::decide::pod::{Phase, Pod};
+use crate::decide::commitment::{Commitments, commitment};
+use crate::decide::decision::{Decision, decide};
+use crate::decide::names::{NamespaceName, NodeName, PodRef, PodUid};
+use crate::decide::network::Selection;
+use crate::decide::placement::Verdict;
+use crate::decide::pod::{Gang, Phase, Pod, PoolRequest};
 use crate::decide::problem::chain;
+use crate::decide::selector::Labels;
 use crate::decide::settings::{SchedulerMode, Settings};
+use crate::decide::suits::NodeNeeds;
 use crate::telemetry::label::NudgeResult;
 use crate::telemetry::metrics::Metrics;
 
@@ -119,27 +125,28 @@ impl Waiting {
                 fits: false,
                 nudged: None,
             });
-            let Ok(claim) = claim(pod, snapshot, settings) else {
-                chance.fits = false;
-                continue;
-            };
-            if chance.candidates.is_none() && !claim.attaches_vfs {
+            if chance.candidates.is_none()
+                && !claim(pod, snapshot, settings).is_ok_and(|claim| claim.attaches_vfs)
+            {
                 continue;
             }
             let candidates = chance
                 .candidates
                 .clone()
                 .unwrap_or_else(|| Arc::clone(&everywhere));
-            let shape = Shape::of(&claim, &candidates);
-            let place = if hopeless.contains(&shape) {
-                None
+            let shape = Shape::of(pod, &candidates);
+            let decision = if hopeless.contains(&shape) {
+                Decision::default()
             } else {
-                let mut placement = Placement::new(&claim, snapshot, &taken, settings);
-                candidates.iter().find_map(|node| match placement.on(node) {
-                    Verdict::Fits(fit) => Some(placement::commitment(&claim, node, &fit)),
-                    Verdict::Refused(_) => None,
-                })
+                decide(pod, &candidates, snapshot, &taken, settings)
             };
+            let place = decision
+                .verdicts
+                .iter()
+                .find_map(|(node, verdict)| match verdict {
+                    Verdict::Fits(fit) => Some(commitment(&pod.takes, node, fit)),
+                    Verdict::Refused(_) => None,
+                });
             let Some(place) = place else {
                 hopeless.insert(shape);
                 chance.fits = false;
@@ -157,7 +164,10 @@ impl Waiting {
                 .nudged
                 .is_some_and(|then| now.duration_since(then) < UNDER_WAY)
             {
-                taken.insert_mut(pod.at.uid.clone(), Arc::new(place));
+                taken.pods.insert_mut(pod.at.uid.clone(), Arc::new(place));
+                if let Some((gang, hold)) = decision.gang {
+                    taken.gangs.insert_mut(gang, Arc::new(hold));
+                }
             }
         }
         due
@@ -177,27 +187,27 @@ fn may_be_ours(pod: &Pod, settings: &Settings) -> bool {
 /// What two pods have in common when one fits exactly where the other does.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Shape {
-    vfs: Vec<(ResourceName, VfNeed)>,
-    exclusive: Option<NetworkRef>,
-    pools: Vec<Vec<PoolName>>,
+    namespace: NamespaceName,
+    labels: Labels,
+    takes: Amounts,
+    needs: NodeNeeds,
+    gang: Option<Gang>,
+    networks: Vec<Selection>,
+    pools: Option<PoolRequest>,
     /// The candidates' address: lists that are equal are kept once, and live as long as this look.
     candidates: usize,
 }
 
 impl Shape {
-    fn of(claim: &Claim, candidates: &Arc<[NodeName]>) -> Self {
+    fn of(pod: &Pod, candidates: &Arc<[NodeName]>) -> Self {
         Self {
-            vfs: claim
-                .vfs
-                .iter()
-                .map(|(resource, need)| (resource.clone(), need.clone()))
-                .collect(),
-            exclusive: claim.exclusive.clone(),
-            pools: claim
-                .demands
-                .iter()
-                .map(|demand| demand.candidates.iter().map(|pool| pool.name.clone()).collect())
-                .collect(),
+            namespace: pod.at.namespace.clone(),
+            labels: pod.labels.clone(),
+            takes: pod.takes.clone(),
+            needs: pod.needs.clone(),
+            gang: pod.gang.clone().unwrap_or_default(),
+            networks: pod.networks.clone().unwrap_or_default(),
+            pools: pod.pools.clone().ok(),
             candidates: Arc::as_ptr(candidates).addr(),
         }
     }

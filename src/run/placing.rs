@@ -89,6 +89,7 @@ pub(super) fn extender(
     let settings = Arc::new(configuration.decisions.clone());
     let lifetimes = Lifetimes {
         hold: configuration.reservation.hold,
+        gang: configuration.reservation.gang,
         reservation: configuration.reservation.lifetime,
     };
     let ledger = Arc::new(Ledger::new(following.index.published(), lifetimes));

@@ -20,9 +20,9 @@ use crate::cluster::convert;
 use crate::cluster::index::Index;
 use crate::cluster::objects::PodObject;
 use crate::decide::annotation;
-use crate::decide::claim::claim;
+use crate::decide::decision::decide;
 use crate::decide::names::{NodeName, PodName, PodRef, PodUid, ResourceName};
-use crate::decide::placement::{self, Verdict};
+use crate::decide::placement::Verdict;
 use crate::decide::reason::{Reason, Refusal};
 use crate::decide::settings::Settings;
 use crate::extender::bind::Binding;
@@ -260,9 +260,9 @@ impl Stage {
     fn is_managed(&self, pod: &Value) -> bool {
         let object = PodObject::deserialize(pod).unwrap_or_default();
         let pod = convert::pod::pod(&object, &self.settings);
-        pod.requests
-            .keys()
-            .any(|resource| self.managed.contains(resource))
+        pod.takes
+            .iter()
+            .any(|(resource, _)| self.managed.contains(resource))
     }
 
     async fn place_by_extender(
@@ -340,13 +340,7 @@ impl Stage {
         let mut names: Vec<NodeName> = candidates.iter().map(|name| name.as_str().into()).collect();
         names.sort_unstable();
         let verdicts = self.servers.ledger.decide(Instant::now(), |snapshot, book| {
-            match claim(&pod, snapshot, &self.settings) {
-                Ok(claim) => placement::place(&claim, &names, snapshot, book.commitments(), &self.settings),
-                Err(refusal) => names
-                    .iter()
-                    .map(|name| (name.clone(), Verdict::Refused(refusal.clone())))
-                    .collect(),
-            }
+            decide(&pod, &names, snapshot, book.commitments(), &self.settings).verdicts
         });
         let mut tally: BTreeMap<Reason, (usize, &NodeName, &Refusal)> = BTreeMap::new();
         for (name, verdict) in &verdicts {
@@ -412,7 +406,10 @@ fn is_of_the_node(reason: Reason) -> bool {
         | Reason::SameAddress
         | Reason::TooFewVfs
         | Reason::PoolNotForNode
-        | Reason::PoolEmpty => false,
+        | Reason::PoolEmpty
+        | Reason::OutsideDomain
+        | Reason::GangNoRoom
+        | Reason::TierUnknown => false,
     }
 }
 

@@ -78,6 +78,7 @@ impl Servers {
             index.published(),
             Lifetimes {
                 hold: reservation.hold,
+                gang: reservation.gang,
                 reservation: reservation.lifetime,
             },
         ));

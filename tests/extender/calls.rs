@@ -72,6 +72,7 @@ impl Rig {
         let is_ready = Arc::clone(&ready);
         let lifetimes = Lifetimes {
             hold: Duration::from_secs(30),
+            gang: Duration::from_mins(1),
             reservation: Duration::from_mins(2),
         };
         let state = State {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pointsman::config::Configuration;
+use pointsman::decide::policy::{Locality, Tier};
 use pointsman::decide::settings::{NodeStatePolicy, SchedulerMode};
 use rstest::rstest;
 
@@ -67,8 +68,8 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
     assert_eq!(read.nudge.interval, Duration::from_secs(1));
     assert_eq!(read.nudge.per_second, 5);
     assert_eq!((read.decisions.ipv4, read.decisions.ipv6), (true, false));
-    assert_eq!(read.locality.tiers, ["example.com/leaf", "example.com/spine"]);
-    assert_eq!(read.locality.default, "required=leaf-group");
+    assert_eq!(read.decisions.tiers, ["example.com/leaf", "example.com/spine"]);
+    assert_eq!(read.decisions.locality, Locality::Required(Tier::LeafGroup));
 }
 
 #[rstest]

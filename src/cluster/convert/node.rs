@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::objects::{NamespaceObject, NodeObject};
+use crate::cluster::objects::{NamespaceObject, NodeObject, TaintObject};
 use crate::cluster::quantity;
+use crate::decide::amounts::Amounts;
 use crate::decide::annotation;
 use crate::decide::names::ResourceName;
 use crate::decide::node::Node;
 use crate::decide::pod::{Namespace, PoolChoice};
 use crate::decide::problem::Problems;
+use crate::decide::suits::Taint;
 
 /// A node.
 #[must_use]
@@ -20,7 +22,9 @@ pub fn node(object: &NodeObject) -> Node {
     Node {
         name: object.metadata.name.as_deref().unwrap_or_default().into(),
         labels: object.metadata.labels.clone().unwrap_or_default(),
-        allocatable: extended(object.status.allocatable.as_ref()),
+        offers: amounts(object.status.allocatable.as_ref()),
+        taints: object.spec.taints.iter().flatten().map(taint).collect(),
+        unschedulable: object.spec.unschedulable.unwrap_or(false),
         drain_requested: requested.is_some_and(|state| !state.is_empty() && state != "Idle"),
     }
 }
@@ -54,19 +58,27 @@ pub fn namespace(object: &NamespaceObject) -> Namespace {
     }
 }
 
-/// The extended resources of a resource list; a quantity that cannot be read counts as none.
-pub(super) fn extended(list: Option<&BTreeMap<String, Value>>) -> BTreeMap<ResourceName, u32> {
+/// Every resource of a resource list, in thousandths; a quantity that cannot be read counts as none.
+pub(super) fn amounts(list: Option<&BTreeMap<String, Value>>) -> Amounts {
     list.into_iter()
         .flatten()
-        .map(|(name, value)| (ResourceName::from(name.as_str()), amount(value)))
-        .filter(|(name, _)| name.is_extended())
+        .map(|(name, value)| {
+            let milli = match value {
+                Value::String(text) => quantity::milli(text),
+                other => quantity::milli(&other.to_string()),
+            };
+            (
+                ResourceName::from(name.as_str()),
+                u64::try_from(milli.unwrap_or(0)).unwrap_or(0),
+            )
+        })
         .collect()
 }
 
-/// A quantity may be written as a number in YAML.
-fn amount(value: &Value) -> u32 {
-    match value {
-        Value::String(text) => quantity::count(text).unwrap_or(0),
-        other => quantity::count(&other.to_string()).unwrap_or(0),
+fn taint(taint: &TaintObject) -> Taint {
+    Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone().unwrap_or_default(),
+        effect: taint.effect.clone().unwrap_or_default(),
     }
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::node::extended;
+use super::node::amounts;
 use crate::cluster::multus;
-use crate::cluster::objects::{Container, PodObject};
+use crate::cluster::objects::{PodObject, RequirementObject, Resources, Texts, TolerationObject};
+use crate::decide::amounts::{Amounts, ONE};
 use crate::decide::annotation;
 use crate::decide::names::{NamespaceName, PodRef, ResourceName};
-use crate::decide::pod::{InterfacePools, Phase, Pod, PoolChoice, PoolRequest};
-use crate::decide::problem::Problems;
+use crate::decide::pod::{Gang, InterfacePools, Phase, Pod, PoolChoice, PoolRequest};
+use crate::decide::problem::{Problem, Problems, quoted};
 use crate::decide::settings::Settings;
+use crate::decide::suits::{NodeExpression, NodeNeeds, Term, Toleration};
 
 /// A pod. What is wrong with its annotations is kept in it: it is told when the pod asks for a node.
 #[must_use]
@@ -46,7 +48,9 @@ pub fn pod(object: &PodObject, settings: &Settings) -> Pod {
             .creation_timestamp
             .as_ref()
             .map_or_else(String::new, |time| time.0.to_string()),
-        requests: requests(object),
+        takes: takes(object),
+        needs: needs(object),
+        gang: gang(object, &annotations),
         scheduler: object.spec.scheduler_name.as_deref().map(Into::into),
         phase: phase(object),
         host_network: object.spec.host_network.unwrap_or(false),
@@ -72,47 +76,120 @@ fn phase(object: &PodObject) -> Phase {
 }
 
 /// What the scheduler counts for a pod: the sum of its containers and sidecars, or what an init container needs
-/// beside the sidecars started before it, whichever is more.
-fn requests(object: &PodObject) -> BTreeMap<ResourceName, u32> {
-    let of = |container: &Container| {
-        let resources = container.resources.as_ref();
-        let mut requests = extended(resources.and_then(|resources| resources.limits.as_ref()));
-        requests.extend(extended(
-            resources.and_then(|resources| resources.requests.as_ref()),
-        ));
+/// beside the sidecars started before it, whichever is more; what the pod says for itself as a whole comes before
+/// that, and its runtime's overhead on top.
+fn takes(object: &PodObject) -> Amounts {
+    let of = |resources: Option<&Resources>| {
+        let mut requests = amounts(resources.and_then(|resources| resources.limits.as_ref()));
+        let explicit = amounts(resources.and_then(|resources| resources.requests.as_ref()));
+        requests.replace(&explicit);
         requests
     };
-    let mut sidecars: BTreeMap<ResourceName, u32> = BTreeMap::new();
-    let mut peak: BTreeMap<ResourceName, u32> = BTreeMap::new();
+    let mut sidecars = Amounts::default();
+    let mut peak = Amounts::default();
     for container in object.spec.init_containers.iter().flatten() {
         let mut at_once = sidecars.clone();
-        add(&mut at_once, &of(container));
+        at_once.add(&of(container.resources.as_ref()));
         if container.restart_policy.as_deref() == Some("Always") {
             sidecars.clone_from(&at_once);
         }
-        raise(&mut peak, &at_once);
+        peak.raise(&at_once);
     }
     let mut sum = sidecars;
     for container in object.spec.containers.iter().flatten() {
-        add(&mut sum, &of(container));
+        sum.add(&of(container.resources.as_ref()));
     }
-    raise(&mut peak, &sum);
-    peak.retain(|_, count| *count > 0);
+    peak.raise(&sum);
+    peak.replace(&of(object.spec.resources.as_ref()));
+    peak.add(&amounts(object.spec.overhead.as_ref()));
+    peak.add(&Amounts::from_iter([(ResourceName::from("pods"), ONE)]));
     peak
 }
 
-fn add(sum: &mut BTreeMap<ResourceName, u32>, more: &BTreeMap<ResourceName, u32>) {
-    for (name, count) in more {
-        let entry = sum.entry(name.clone()).or_insert(0);
-        *entry = entry.saturating_add(*count);
+/// What the pod asks of its node beside resources.
+fn needs(object: &PodObject) -> NodeNeeds {
+    let affinity = object
+        .spec
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
+    let expressions = |requirements: &Option<Vec<RequirementObject>>| {
+        requirements
+            .iter()
+            .flatten()
+            .map(|requirement| {
+                let values = requirement.values.clone().unwrap_or_default();
+                NodeExpression::of(&requirement.key, &requirement.operator, values)
+            })
+            .collect()
+    };
+    let terms = required.and_then(|required| required.node_selector_terms.as_ref());
+    NodeNeeds {
+        labels: object.spec.node_selector.clone().unwrap_or_default(),
+        terms: terms
+            .into_iter()
+            .flatten()
+            .map(|term| Term {
+                expressions: expressions(&term.match_expressions),
+                names: expressions(&term.match_fields),
+            })
+            .collect(),
+        tolerations: object.spec.tolerations.iter().flatten().map(toleration).collect(),
     }
 }
 
-fn raise(peak: &mut BTreeMap<ResourceName, u32>, at_once: &BTreeMap<ResourceName, u32>) {
-    for (name, count) in at_once {
-        let entry = peak.entry(name.clone()).or_insert(0);
-        *entry = (*entry).max(*count);
+fn toleration(object: &TolerationObject) -> Toleration {
+    Toleration {
+        key: object.key.clone().filter(|key| !key.is_empty()),
+        exists: object.operator.as_deref() == Some("Exists"),
+        value: object.value.clone().unwrap_or_default(),
+        effect: object.effect.clone().filter(|effect| !effect.is_empty()),
     }
+}
+
+/// The gang, from the label and annotations that the webhook writes with resolved values.
+fn gang(object: &PodObject, annotations: &Texts) -> Result<Option<Gang>, Problems> {
+    let labels = object.metadata.labels.as_ref();
+    let name = labels
+        .and_then(|labels| labels.get(annotation::GANG))
+        .or_else(|| annotations.get(annotation::GANG));
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let mut problems = Problems::none();
+    let mut wrong = |key: &str, found: &str, expected: &str| {
+        problems.push(Problem::new(
+            format!("pod annotation {key}"),
+            quoted(found),
+            expected,
+            "correct it in the pod's template and create the pod again",
+        ));
+    };
+    let size = annotations.get(annotation::GANG_SIZE).and_then(|text| {
+        let size = text.parse::<u32>().ok().filter(|size| *size > 0);
+        if size.is_none() {
+            wrong(annotation::GANG_SIZE, text, "a number from 1");
+        }
+        size
+    });
+    let locality = annotations.get(annotation::LOCALITY).and_then(|text| {
+        let locality = text.parse().ok();
+        if locality.is_none() {
+            wrong(
+                annotation::LOCALITY,
+                text,
+                "required=<tier>, preferred=<tier> or none",
+            );
+        }
+        locality
+    });
+    problems.or(Some(Gang {
+        name: name.as_str().into(),
+        size,
+        locality,
+    }))
 }
 
 /// An element of `ipam.spidernet.io/ippools`, or the whole of `ipam.spidernet.io/ippool`.
@@ -181,7 +258,8 @@ mod tests {
             },
         }));
         // Sidecar 2 + init 5 = 7 at the peak; sidecar 2 + containers 1 + 3 = 6 later.
-        assert_eq!(pod.requests, BTreeMap::from([("x.io/vf".into(), 7)]));
+        assert_eq!(pod.takes.count(&"x.io/vf".into()), 7);
+        assert_eq!((pod.takes.of("cpu"), pod.takes.of("pods")), (2000, 1000));
     }
 
     #[test]

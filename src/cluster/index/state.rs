@@ -9,8 +9,9 @@ use super::{Key, key};
 use crate::cluster::convert::{network, node, pod, pool, sriov};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, AddressSet, Family};
-use crate::decide::cluster::ClusterSnapshot;
-use crate::decide::names::{NetworkRef, NodeName, PodUid, PoolName, ResourceName};
+use crate::decide::amounts::Amounts;
+use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::names::{GangRef, NetworkRef, NodeName, PodUid, PoolName};
 use crate::decide::network::Network;
 use crate::decide::placement;
 use crate::decide::pod::{Phase, Pod};
@@ -191,33 +192,46 @@ impl State {
 
     /// A pod is new, changed (perhaps another one of the same name) or gone.
     fn put_pod(&mut self, key: &Key, pod: Option<Arc<Pod>>, settings: &Settings) {
-        let matters = |pod: &Arc<Pod>| pod.phase != Phase::Ended && wants_something(pod);
-        let pod = pod.filter(matters);
-        let before = match &pod {
+        let before = match pod.as_ref().filter(|pod| matters(pod)) {
             Some(pod) => self.pods.insert(key.clone(), Arc::clone(pod)),
             None => self.pods.remove(key),
         };
+        let ended = matches!(&pod, Some(pod) if pod.phase == Phase::Ended);
         if let Some(before) = before {
             let uid = &before.at.uid;
             self.snapshot.pending.remove_mut(uid);
             self.snapshot.bound.remove_mut(uid);
-            if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) {
+            if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) && !ended {
                 self.snapshot.unallocated.remove_mut(uid);
             } else if self.snapshot.unallocated.contains_key(uid) {
                 self.departed.insert(uid.clone(), 0);
             }
             if let Phase::Bound(node) = &before.phase {
-                self.use_vfs(node, &before.requests, u32::saturating_sub);
+                self.change_use(node, |used| used.take(&before.takes));
             }
+            self.change_gang(&before, |members, uid| {
+                members.bound.remove(uid);
+                members.pending.remove(uid);
+                members.ended.remove(uid);
+            });
         }
-        let Some(pod) = pod else { return };
+        let Some(pod) = pod.filter(|pod| matters(pod)) else {
+            return;
+        };
+        self.change_gang(&pod, |members, uid| match &pod.phase {
+            Phase::Bound(node) => drop(members.bound.insert(uid.clone(), node.clone())),
+            Phase::Pending { .. } => drop(members.pending.insert(uid.clone())),
+            Phase::Ended => drop(members.ended.insert(uid.clone())),
+        });
         match &pod.phase {
             Phase::Bound(node) => {
-                self.use_vfs(node, &pod.requests, u32::saturating_add);
-                self.snapshot
-                    .bound
-                    .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
-                self.recheck(&pod.at.uid, settings);
+                self.change_use(node, |used| used.add(&pod.takes));
+                if wants_something(&pod) {
+                    self.snapshot
+                        .bound
+                        .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
+                    self.recheck(&pod.at.uid, settings);
+                }
             }
             Phase::Pending { .. } => {
                 self.snapshot.pending.insert_mut(pod.at.uid.clone(), pod);
@@ -226,30 +240,38 @@ impl State {
         }
     }
 
-    fn use_vfs(
-        &mut self,
-        node: &NodeName,
-        requests: &BTreeMap<ResourceName, u32>,
-        change: fn(u32, u32) -> u32,
-    ) {
-        if requests.is_empty() {
-            return;
-        }
+    fn change_use(&mut self, node: &NodeName, change: impl FnOnce(&mut Amounts)) {
         let mut used = self
             .snapshot
             .used
             .get(node)
-            .map(|used| BTreeMap::clone(used))
+            .map(|used| Amounts::clone(used))
             .unwrap_or_default();
-        for (resource, count) in requests {
-            let entry = used.entry(resource.clone()).or_insert(0);
-            *entry = change(*entry, *count);
-        }
-        used.retain(|_, count| *count > 0);
+        change(&mut used);
         if used.is_empty() {
             self.snapshot.used.remove_mut(node);
         } else {
             self.snapshot.used.insert_mut(node.clone(), Arc::new(used));
+        }
+    }
+
+    fn change_gang(&mut self, pod: &Pod, change: impl FnOnce(&mut Members, &PodUid)) {
+        let Ok(Some(gang)) = &pod.gang else { return };
+        let at = GangRef {
+            namespace: pod.at.namespace.clone(),
+            name: gang.name.clone(),
+        };
+        let mut members = self
+            .snapshot
+            .gangs
+            .get(&at)
+            .map(|members| Members::clone(members))
+            .unwrap_or_default();
+        change(&mut members, &pod.at.uid);
+        if members == Members::default() {
+            self.snapshot.gangs.remove_mut(&at);
+        } else {
+            self.snapshot.gangs.insert_mut(at, Arc::new(members));
         }
     }
 
@@ -364,9 +386,19 @@ impl State {
     }
 }
 
-/// Whether a pod takes anything that we count.
+/// Whether a pod must be kept in mind: it takes something of a node, waits for something of ours, or was part of a
+/// gang.
+fn matters(pod: &Pod) -> bool {
+    match pod.phase {
+        Phase::Bound(_) => true,
+        Phase::Pending { .. } => wants_something(pod),
+        Phase::Ended => matches!(pod.gang, Ok(Some(_))),
+    }
+}
+
+/// Whether a pod takes anything that only we look at.
 fn wants_something(pod: &Pod) -> bool {
-    !pod.requests.is_empty()
+    pod.takes.iter().any(|(resource, _)| resource.is_extended())
         || pod.default_network.is_some()
         || pod
             .networks

@@ -59,7 +59,7 @@ fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> 
             !snapshot
                 .nodes
                 .values()
-                .any(|node| node.allocatable.get(**resource).is_some_and(|count| *count > 0))
+                .any(|node| node.offers.count(resource) > 0)
         })
         .map(|resource| resource.as_str())
         .collect();

@@ -1,0 +1,463 @@
+//! The decision about one pod: a verdict for each candidate, with its score, and what is held for it meanwhile.
+//!
+//! A pod alone is a question of nodes. A pod of a gang is a question of where the whole gang has room: *required*
+//! locality lets it go only there, *preferred* locality only scores by the same choice and never blocks.
+
+use std::collections::BTreeMap;
+
+use super::claim::{Claim, GangClaim, claim};
+use super::cluster::ClusterSnapshot;
+use super::commitment::{self, Commitment, Commitments, GangHold};
+use super::gang::{self, Room, Standing};
+use super::names::{GangRef, NodeName, ResourceName};
+use super::node::Node;
+use super::placement::{self, Counting, Fit, Placement, Verdict};
+use super::pod::Pod;
+use super::policy::{Locality, Tier};
+use super::reason::{NoRoom, Refusal};
+use super::settings::Settings;
+use super::tier::{Domain, Tiers};
+
+/// What is decided about one pod.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// One for each candidate, in the order they were given.
+    pub verdicts: Vec<(NodeName, Verdict)>,
+    /// What to hold for the pod until it is bound.
+    pub pod: Option<Commitment>,
+    /// What to hold for its gang.
+    pub gang: Option<(GangRef, GangHold)>,
+}
+
+impl Decision {
+    /// Whether the pod fits somewhere.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.verdicts
+            .iter()
+            .any(|(_, verdict)| matches!(verdict, Verdict::Fits(_)))
+    }
+}
+
+/// The best score a node can have.
+const BEST: u8 = 10;
+
+/// Of the ten, how many closeness on the fabric decides about; the rest is packing, which breaks its ties.
+const CLOSENESS: u8 = 6;
+
+/// Decides about `pod`. The answer does not depend on the order of `candidates`, nor on promises to the pod itself.
+#[must_use]
+pub fn decide(
+    pod: &Pod,
+    candidates: &[NodeName],
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> Decision {
+    let claim = match claim(pod, snapshot, settings) {
+        Ok(claim) => claim,
+        Err(refusal) => {
+            let refused = |name: &NodeName| (name.clone(), Verdict::Refused(refusal.clone()));
+            return Decision {
+                verdicts: candidates.iter().map(refused).collect(),
+                ..Decision::default()
+            };
+        }
+    };
+    let question = Question {
+        claim: &claim,
+        snapshot,
+        commitments,
+        settings,
+        tiers: Tiers::of(&settings.tiers, snapshot),
+    };
+    let verdicts = placement::place(&claim, candidates, snapshot, commitments, settings);
+    match &claim.gang {
+        Some(gang) if gang.locality != Locality::None => question.of_gang(gang, verdicts),
+        _ => question.alone(verdicts),
+    }
+}
+
+/// What to hold for the rest of the pod's gang once the pod itself is reserved on `node`.
+#[must_use]
+pub fn rest_of_gang(
+    pod: &Pod,
+    node: &NodeName,
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> Option<(GangRef, Option<GangHold>)> {
+    let claim = claim(pod, snapshot, settings).ok()?;
+    let gang = claim
+        .gang
+        .as_ref()
+        .filter(|gang| gang.locality != Locality::None)?;
+    let tiers = Tiers::of(&settings.tiers, snapshot);
+    let standing = gang::standing(&claim, gang, snapshot, commitments);
+    let placement = Placement::new(&claim, snapshot, commitments, settings, Counting::Firm);
+    let node = snapshot.nodes.get(node)?;
+    let hold = (0..tiers.count())
+        .filter_map(|level| Some((level, tiers.domain(level, &node.labels)?)))
+        .find_map(|(level, domain)| {
+            let nodes = tiers.domains(level, snapshot).remove(&domain)?;
+            gang::places_with(node, &nodes, standing.need, &placement)
+        })
+        .map(|mut places| {
+            if let Some(own) = places.first_mut() {
+                own.pods -= 1;
+            }
+            places.retain(|place| place.pods > 0);
+            gang::hold(&claim, gang, places)
+        })
+        .filter(|hold| !hold.places.is_empty());
+    Some((gang.at.clone(), hold))
+}
+
+/// One pod, and all that the answer depends on.
+struct Question<'a> {
+    claim: &'a Claim,
+    snapshot: &'a ClusterSnapshot,
+    commitments: &'a Commitments,
+    settings: &'a Settings,
+    tiers: Tiers,
+}
+
+/// Where a gang is to go.
+struct Choice {
+    domain: Domain,
+    level: usize,
+    room: Room,
+    settled: bool,
+}
+
+impl Question<'_> {
+    /// A pod alone goes where it breaks no leaf group that is still whole.
+    fn alone(&self, mut verdicts: Vec<(NodeName, Verdict)>) -> Decision {
+        let pod = commitment::hold(self.claim, &verdicts);
+        if self.tiers.count() > 0 {
+            let fullness = self.fullness();
+            for (name, verdict) in &mut verdicts {
+                let domain = self
+                    .node(name)
+                    .and_then(|node| self.tiers.domain(0, &node.labels));
+                let closeness = domain
+                    .and_then(|domain| fullness.get(&domain).copied())
+                    .unwrap_or(0);
+                score(verdict, closeness);
+            }
+        }
+        Decision {
+            verdicts,
+            pod,
+            gang: None,
+        }
+    }
+
+    fn of_gang(&self, gang: &GangClaim, verdicts: Vec<(NodeName, Verdict)>) -> Decision {
+        let standing = gang::standing(self.claim, gang, self.snapshot, self.commitments);
+        match &gang.locality {
+            Locality::Required(tier) => match self.level(tier) {
+                Some(level) => self.required(gang, &standing, level, verdicts),
+                None => refuse_fitting(verdicts, &Refusal::TierUnknown(tier.clone())),
+            },
+            Locality::Preferred(tier) => {
+                // A tier that no node carries yet cannot be preferred, and never blocks.
+                let level = self.level(tier).unwrap_or(0);
+                self.preferred(gang, &standing, level, verdicts)
+            }
+            Locality::None => self.alone(verdicts),
+        }
+    }
+
+    /// The level of a tier that some node carries.
+    fn level(&self, tier: &Tier) -> Option<usize> {
+        let level = self.tiers.level(tier)?;
+        let key = self.tiers.key(level)?;
+        self.snapshot
+            .nodes
+            .values()
+            .any(|node| node.labels.contains_key(key))
+            .then_some(level)
+    }
+
+    /// Only where the whole rest of the gang has room; where it has begun, only there.
+    fn required(
+        &self,
+        gang: &GangClaim,
+        standing: &Standing,
+        level: usize,
+        mut verdicts: Vec<(NodeName, Verdict)>,
+    ) -> Decision {
+        if !verdicts
+            .iter()
+            .any(|(_, verdict)| matches!(verdict, Verdict::Fits(_)))
+        {
+            return Decision {
+                verdicts,
+                ..Decision::default()
+            };
+        }
+        let choice = match self.choose(standing, level, &verdicts) {
+            Ok(choice) => choice,
+            Err(no_room) => return refuse_fitting(verdicts, &Refusal::GangNoRoom(no_room)),
+        };
+        let placement = Placement::new(
+            self.claim,
+            self.snapshot,
+            self.commitments,
+            self.settings,
+            Counting::Firm,
+        );
+        let nodes = self
+            .tiers
+            .domains(level, self.snapshot)
+            .remove(&choice.domain)
+            .unwrap_or_default();
+        for (name, verdict) in &mut verdicts {
+            let Verdict::Fits(fit) = verdict else { continue };
+            let Some(node) = self.node(name) else { continue };
+            if self.tiers.domain(level, &node.labels).as_ref() != Some(&choice.domain) {
+                *verdict = Verdict::Refused(Refusal::OutsideDomain(choice.domain.clone()));
+                continue;
+            }
+            let leaves_room = choice.settled
+                || choice.room.places.iter().any(|place| place.node == *name)
+                || gang::places_with(node, &nodes, standing.need, &placement).is_some();
+            if leaves_room {
+                fit.domain = Some(choice.domain.clone());
+            } else {
+                let no_room = self.no_room(standing, level, Some(&choice.room));
+                *verdict = Verdict::Refused(Refusal::GangNoRoom(no_room));
+            }
+        }
+        self.scored(gang, verdicts, Some(choice))
+    }
+
+    /// Anywhere; best where the whole rest of the gang has room, in the closest tier that has such a place.
+    fn preferred(
+        &self,
+        gang: &GangClaim,
+        standing: &Standing,
+        level: usize,
+        mut verdicts: Vec<(NodeName, Verdict)>,
+    ) -> Decision {
+        let choice =
+            (level..self.tiers.count()).find_map(|level| self.choose(standing, level, &verdicts).ok());
+        let choice = choice.or_else(|| self.roomiest(standing, level, &verdicts));
+        if let Some(choice) = &choice {
+            for (name, verdict) in &mut verdicts {
+                let inside = self.node(name).is_some_and(|node| {
+                    self.tiers.domain(choice.level, &node.labels).as_ref() == Some(&choice.domain)
+                });
+                if let (Verdict::Fits(fit), true) = (verdict, inside) {
+                    fit.domain = Some(choice.domain.clone());
+                }
+            }
+        }
+        self.scored(gang, verdicts, choice)
+    }
+
+    /// The domain of this level for the gang.
+    fn choose(
+        &self,
+        standing: &Standing,
+        level: usize,
+        verdicts: &[(NodeName, Verdict)],
+    ) -> Result<Choice, NoRoom> {
+        let settled = gang::settled(standing, level, &self.tiers, self.snapshot);
+        let reachable = self.reachable(level, verdicts);
+        let mut best: Option<Room> = None;
+        // Places that another gang would like are left to it where there are others.
+        for counting in [Counting::All, Counting::Firm] {
+            let placement = Placement::new(
+                self.claim,
+                self.snapshot,
+                self.commitments,
+                self.settings,
+                counting,
+            );
+            let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
+            if let Some(domain) = &settled {
+                if let Some(room) = rooms.into_iter().find(|room| room.domain == *domain) {
+                    return Ok(Choice {
+                        domain: domain.clone(),
+                        level,
+                        room,
+                        settled: true,
+                    });
+                }
+                break;
+            }
+            rooms.retain(|room| reachable.contains(&room.domain));
+            let chosen = if standing.one_by_one {
+                gang::roomiest(&rooms).filter(|room| room.takes() > 0)
+            } else {
+                gang::best_fit(&rooms, standing.need)
+            };
+            if let Some(room) = chosen {
+                return Ok(Choice {
+                    domain: room.domain.clone(),
+                    level,
+                    room: room.clone(),
+                    settled: false,
+                });
+            }
+            best = gang::roomiest(&rooms).cloned();
+        }
+        Err(self.no_room(standing, level, best.as_ref()))
+    }
+
+    fn roomiest(
+        &self,
+        standing: &Standing,
+        level: usize,
+        verdicts: &[(NodeName, Verdict)],
+    ) -> Option<Choice> {
+        let placement = Placement::new(
+            self.claim,
+            self.snapshot,
+            self.commitments,
+            self.settings,
+            Counting::All,
+        );
+        let reachable = self.reachable(level, verdicts);
+        let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
+        rooms.retain(|room| reachable.contains(&room.domain) && room.takes() > 0);
+        let room = gang::roomiest(&rooms)?.clone();
+        Some(Choice {
+            domain: room.domain.clone(),
+            level,
+            room,
+            settled: false,
+        })
+    }
+
+    /// The domains in which the pod that asks fits on some candidate.
+    fn reachable(
+        &self,
+        level: usize,
+        verdicts: &[(NodeName, Verdict)],
+    ) -> std::collections::BTreeSet<Domain> {
+        verdicts
+            .iter()
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Fits(_)))
+            .filter_map(|(name, _)| self.tiers.domain(level, &self.node(name)?.labels))
+            .collect()
+    }
+
+    fn no_room(&self, standing: &Standing, level: usize, best: Option<&Room>) -> NoRoom {
+        NoRoom {
+            tier: self.tiers.key(level).unwrap_or_default().to_owned(),
+            need: standing.need,
+            best: best.map(|room| (room.domain.clone(), room.takes())),
+        }
+    }
+
+    /// The scores of a gang's pod: first the places chosen for it, then their domain, then the tiers around it.
+    fn scored(
+        &self,
+        gang: &GangClaim,
+        mut verdicts: Vec<(NodeName, Verdict)>,
+        choice: Option<Choice>,
+    ) -> Decision {
+        let Some(choice) = choice else {
+            return self.alone(verdicts);
+        };
+        let anchor = choice
+            .room
+            .places
+            .first()
+            .and_then(|place| self.node(&place.node))
+            .map(|node| node.labels.clone())
+            .unwrap_or_default();
+        for (name, verdict) in &mut verdicts {
+            let Some(node) = self.node(name) else { continue };
+            let shares = |level| {
+                let domain = self.tiers.domain(level, &node.labels);
+                domain.is_some() && domain == self.tiers.domain(level, &anchor)
+            };
+            let closeness = if choice.room.places.iter().any(|place| place.node == *name) {
+                CLOSENESS
+            } else if self.tiers.domain(choice.level, &node.labels).as_ref() == Some(&choice.domain) {
+                CLOSENESS - 2
+            } else {
+                let around = (choice.level + 1..self.tiers.count()).find(|level| shares(*level));
+                around.map_or(0, |level| {
+                    CLOSENESS.saturating_sub(3).saturating_sub(shrunk(level))
+                })
+            };
+            score(verdict, closeness);
+        }
+        let hold = gang::hold(self.claim, gang, choice.room.places);
+        let fits = verdicts
+            .iter()
+            .any(|(_, verdict)| matches!(verdict, Verdict::Fits(_)));
+        let gang = (fits && !hold.places.is_empty()).then(|| (gang.at.clone(), hold));
+        // The gang's places include one for this pod; where there are none, the pod is held for alone.
+        let pod = if gang.is_some() {
+            None
+        } else {
+            commitment::hold(self.claim, &verdicts)
+        };
+        Decision { verdicts, pod, gang }
+    }
+
+    /// How full each closest domain is, from 0 for one that is still whole to [`CLOSENESS`].
+    fn fullness(&self) -> BTreeMap<Domain, u8> {
+        let mut sums: BTreeMap<Domain, (u64, u64)> = BTreeMap::new();
+        for node in self.snapshot.nodes.values() {
+            let Some(domain) = self.tiers.domain(0, &node.labels) else {
+                continue;
+            };
+            let (used, offered) = sums.entry(domain).or_insert((0, 0));
+            let taken = self.snapshot.used.get(&node.name);
+            for resource in self.claim.vfs.keys().map(ResourceName::as_str) {
+                *offered = offered.saturating_add(node.offers.of(resource));
+                *used = used.saturating_add(taken.map_or(0, |taken| taken.of(resource)));
+            }
+        }
+        sums.into_iter()
+            .map(|(domain, (used, offered))| {
+                let steps = u64::from(CLOSENESS - 1);
+                let part = used.saturating_mul(steps) / offered.max(1);
+                let fullness = if used == 0 {
+                    0
+                } else {
+                    1 + u8::try_from(part.min(steps)).unwrap_or(0)
+                };
+                (domain, fullness)
+            })
+            .collect()
+    }
+
+    fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.snapshot.nodes.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Joins closeness and the packing that the fit's score says so far.
+fn score(verdict: &mut Verdict, closeness: u8) {
+    if let Verdict::Fits(Fit { score, .. }) = verdict {
+        *score = closeness.min(CLOSENESS) + *score * (BEST - CLOSENESS) / BEST;
+    }
+}
+
+fn shrunk(level: usize) -> u8 {
+    u8::try_from(level.saturating_sub(1)).unwrap_or(u8::MAX)
+}
+
+/// What would fit by itself is refused with this; the others keep their own reasons.
+fn refuse_fitting(mut verdicts: Vec<(NodeName, Verdict)>, refusal: &Refusal) -> Decision {
+    for (_, verdict) in &mut verdicts {
+        if let Verdict::Fits(_) = verdict {
+            *verdict = Verdict::Refused(refusal.clone());
+        }
+    }
+    Decision {
+        verdicts,
+        ..Decision::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Where a whole gang goes: the domain of the fabric in which all pods that are still to come have room, chosen at
+//! the gang's first pod and kept by the pods already placed.
+//!
+//! Room is counted in slots (pods of this shape a node can take beside each other, by every resource they request)
+//! and in addresses (what the pools can promise to all of them at once).
+
+use std::collections::BTreeMap;
+
+use super::claim::{Claim, GangClaim};
+use super::cluster::{ClusterSnapshot, Members};
+use super::commitment::{Commitments, GangHold, Place};
+use super::names::{NodeName, PodUid};
+use super::node::Node;
+use super::placement::Placement;
+use super::policy::Locality;
+use super::supply::Promised;
+use super::tier::{Domain, Tiers};
+
+/// What is known of a gang when one of its pods asks for a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The nodes of pods that are bound, or reserved for.
+    pub placed: Vec<NodeName>,
+    /// How many pods are still to come, the one that asks included.
+    pub need: u32,
+    /// The size is not known: pods are placed one by one.
+    pub one_by_one: bool,
+}
+
+/// A domain, with what it can take of the gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The domain.
+    pub domain: Domain,
+    /// The places for as many of the needed pods as it can take.
+    pub places: Vec<Place>,
+    /// How many pods it can take by everything but addresses: best fit leaves the largest domains whole.
+    pub slots: u32,
+}
+
+impl Room {
+    /// How many of the needed pods it takes.
+    #[must_use]
+    pub fn takes(&self) -> u32 {
+        self.places
+            .iter()
+            .fold(0, |sum, place| sum.saturating_add(place.pods))
+    }
+}
+
+/// What is known of the gang of `claim`.
+///
+/// A pod that has ended is not waited for again; one that was replaced shows as waiting. So what is still to come is
+/// what the size leaves open, and at least the pods that wait.
+#[must_use]
+pub fn standing(
+    claim: &Claim,
+    gang: &GangClaim,
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+) -> Standing {
+    let nobody = Members::default();
+    let members = snapshot.gangs.get(&gang.at).map_or(&nobody, |members| members);
+    let reserved = |uid: &PodUid| {
+        let commitment = commitments.pods.get(uid).filter(|_| *uid != claim.pod.uid)?;
+        commitment.node.clone()
+    };
+    let promised: BTreeMap<&PodUid, NodeName> = members
+        .pending
+        .iter()
+        .filter_map(|uid| Some((uid, reserved(uid)?)))
+        .collect();
+    let waiting = members
+        .pending
+        .iter()
+        .filter(|uid| **uid != claim.pod.uid && !promised.contains_key(uid))
+        .count()
+        + 1;
+    let done = members.bound.len() + promised.len() + members.ended.len();
+    let open = gang.size.map_or(0, |size| size.saturating_sub(count(done)));
+    let placed = members
+        .bound
+        .values()
+        .cloned()
+        .chain(promised.into_values())
+        .collect();
+    Standing {
+        placed,
+        need: if gang.size.is_some() {
+            open.max(count(waiting))
+        } else {
+            1
+        },
+        one_by_one: gang.size.is_none(),
+    }
+}
+
+/// The domain of this level that pods of the gang are in already: the one most of them are in.
+#[must_use]
+pub fn settled(
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+) -> Option<Domain> {
+    let mut counts: BTreeMap<Domain, u32> = BTreeMap::new();
+    for name in &standing.placed {
+        let domain = snapshot
+            .nodes
+            .get(name)
+            .and_then(|node| tiers.domain(level, &node.labels));
+        if let Some(domain) = domain {
+            *counts.entry(domain).or_insert(0) += 1;
+        }
+    }
+    // The last of equals by order of name, whichever way it is asked.
+    counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(domain, _)| domain)
+}
+
+/// What each domain of this level can take of the gang, in order of name.
+#[must_use]
+pub fn rooms(
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+    placement: &Placement<'_>,
+) -> Vec<Room> {
+    tiers
+        .domains(level, snapshot)
+        .into_iter()
+        .map(|(domain, nodes)| room(domain, &nodes, standing.need, level, tiers, placement))
+        .collect()
+}
+
+/// Of the domains with room for all that are still to come, the one with the least; ties go to the first by name.
+#[must_use]
+pub fn best_fit<'a>(rooms: impl IntoIterator<Item = &'a Room>, need: u32) -> Option<&'a Room> {
+    rooms
+        .into_iter()
+        .filter(|room| room.takes() >= need)
+        .min_by(|a, b| a.slots.cmp(&b.slots).then_with(|| a.domain.cmp(&b.domain)))
+}
+
+/// The domain with the most room; ties go to the first by name.
+#[must_use]
+pub fn roomiest<'a>(rooms: impl IntoIterator<Item = &'a Room>) -> Option<&'a Room> {
+    rooms.into_iter().min_by(|a, b| {
+        (b.takes(), b.slots)
+            .cmp(&(a.takes(), a.slots))
+            .then_with(|| a.domain.cmp(&b.domain))
+    })
+}
+
+/// The hold for a gang's places.
+#[must_use]
+pub fn hold(claim: &Claim, gang: &GangClaim, places: Vec<Place>) -> GangHold {
+    GangHold {
+        soft: !matches!(gang.locality, Locality::Required(_)),
+        takes: claim.takes.clone(),
+        places,
+    }
+}
+
+/// Places for `need` pods on `nodes` with one of them on `first`; none where that leaves too few for the others.
+#[must_use]
+pub fn places_with(
+    first: &Node,
+    nodes: &[&Node],
+    need: u32,
+    placement: &Placement<'_>,
+) -> Option<Vec<Place>> {
+    let (slots, pools) = placement.slots(first, need);
+    let mut promised = placement.promised().clone();
+    if slots == 0 || promised.times(&pools, 1, placement.snapshot()) == 0 {
+        return None;
+    }
+    add(&mut promised, &pools, 1);
+    let mut places = vec![Place {
+        node: first.name.clone(),
+        pods: 1,
+        pools,
+    }];
+    let mut left = need.saturating_sub(1);
+    let others = nodes.iter().filter(|node| node.name != first.name);
+    for node in [first].into_iter().chain(others.copied()) {
+        if left == 0 {
+            break;
+        }
+        let (mut slots, pools) = placement.slots(node, left.saturating_add(1));
+        if node.name == first.name {
+            slots = slots.saturating_sub(1);
+        }
+        let pods = promised.times(&pools, slots.min(left), placement.snapshot());
+        if pods > 0 {
+            add(&mut promised, &pools, pods);
+            left -= pods;
+            places.push(Place {
+                node: node.name.clone(),
+                pods,
+                pools,
+            });
+        }
+    }
+    (left == 0).then_some(places)
+}
+
+fn room(
+    domain: Domain,
+    nodes: &[&Node],
+    need: u32,
+    level: usize,
+    tiers: &Tiers,
+    placement: &Placement<'_>,
+) -> Room {
+    let mut offers: Vec<(&Node, u32, Vec<_>)> = nodes
+        .iter()
+        .map(|node| {
+            let (slots, pools) = placement.slots(node, u32::MAX);
+            (*node, slots, pools)
+        })
+        .filter(|(_, slots, _)| *slots > 0)
+        .collect();
+    let slots = offers
+        .iter()
+        .fold(0_u32, |sum, (_, slots, _)| sum.saturating_add(*slots));
+    // Few closer domains, the roomiest first, when this one has such; inside them the fullest nodes.
+    let closer = |node: &Node| {
+        level
+            .checked_sub(1)
+            .and_then(|level| tiers.domain(level, &node.labels))
+    };
+    let mut sums: BTreeMap<Option<Domain>, u32> = BTreeMap::new();
+    for (node, slots, _) in &offers {
+        let sum = sums.entry(closer(node)).or_insert(0);
+        *sum = sum.saturating_add(*slots);
+    }
+    offers.sort_by_cached_key(|(node, slots, _)| {
+        let closer = closer(node);
+        let sum = sums.get(&closer).copied().unwrap_or(0);
+        (core::cmp::Reverse(sum), closer, *slots, node.name.clone())
+    });
+    let mut promised: Promised = placement.promised().clone();
+    let mut left = need;
+    let mut places = Vec::new();
+    for (node, slots, pools) in offers {
+        if left == 0 {
+            break;
+        }
+        let pods = promised.times(&pools, slots.min(left), placement.snapshot());
+        if pods > 0 {
+            add(&mut promised, &pools, pods);
+            left -= pods;
+            places.push(Place {
+                node: node.name.clone(),
+                pods,
+                pools,
+            });
+        }
+    }
+    Room {
+        domain,
+        places,
+        slots,
+    }
+}
+
+fn add(promised: &mut Promised, pools: &[super::supply::PoolSet], pods: u32) {
+    for set in pools {
+        promised.add_times(set, u64::from(pods));
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
