@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::tls::{Certificate, ShownCertificate};
 
-/// How often the files are read: two small reads, and soon enough for people who look whether it worked.
-const PERIOD: Duration = Duration::from_secs(2);
+/// How often the files are read: two small reads from the page cache, and soon enough for people who look
+/// whether it worked.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Name of the chain's file, leaf first.
 const CHAIN: &str = "tls.crt";

@@ -3,6 +3,7 @@
 //! Nothing here may log a private key, a Secret's contents or a pod's environment; callers log names, verdicts
 //! and durations. Standard output stays free for what a subcommand prints.
 
+use std::io::{self, IsTerminal as _};
 use std::panic;
 use std::str::FromStr;
 
@@ -106,7 +107,9 @@ fn level(word: &str) -> Result<LevelFilter, String> {
 
 /// Sends events to standard error from here on, panics included. A second call changes nothing.
 pub fn start(format: LogFormat, level: &LogLevel) {
-    let lines = layer().with_writer(std::io::stderr);
+    let lines = layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.boxed(),

@@ -12,5 +12,6 @@
 mod common;
 mod configuration;
 mod http_limits;
+mod self_signed;
 mod shutdown;
 mod tls_rotation;

@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher::Event;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -176,7 +176,7 @@ struct Keeper {
     held: Option<Trust>,
     leaf: Option<Leaf>,
     /// The bundle that all configurations had, and since when.
-    in_place: Option<(Vec<u8>, Timestamp)>,
+    in_place: Option<(Vec<u8>, Instant)>,
     /// What went wrong in the looks just before this one, and in how many.
     complaint: Option<(String, u32)>,
 }
@@ -191,19 +191,22 @@ impl Keeper {
                 self.pause(Timestamp::now())
             }
             Err(setback) => {
-                self.metrics.certificate_reload_failure();
                 self.complain(setback.to_string());
                 PERIOD
             }
         }
     }
 
-    /// Says it the second time in a row: once may be a race with another replica, which the next look settles.
+    /// Once may be a race with another replica, which the next look settles. The second time in a row it is a
+    /// failure, said once and counted as long as it lasts.
     fn complain(&mut self, text: String) {
         let times = match self.complaint.take() {
             Some((known, times)) if known == text => times.saturating_add(1),
             _ => 1,
         };
+        if times > 1 {
+            self.metrics.certificate_reload_failure();
+        }
         if times == 2 {
             warn!(
                 { key::ERROR } = text,
@@ -224,7 +227,7 @@ impl Keeper {
             .iter()
             .filter_map(|one| Some((one, bundle::patch(&one.state, &bundle)?)))
             .collect();
-        let settled = self.settled(&bundle, patches.is_empty(), now);
+        let settled = self.settled(&bundle, patches.is_empty());
         if trust.leaf_is_due(self.leaf.as_ref(), settled, now) {
             let leaf = trust.authority.issue(&self.names, now, self.lifetimes.leaf)?;
             self.shown.show(&leaf.certificate, now);
@@ -240,15 +243,15 @@ impl Keeper {
     }
 
     /// Whether `bundle` has been in all configurations for long enough.
-    fn settled(&mut self, bundle: &[u8], everywhere: bool, now: Timestamp) -> bool {
+    fn settled(&mut self, bundle: &[u8], everywhere: bool) -> bool {
         if !everywhere {
             self.in_place = None;
             return false;
         }
         match &self.in_place {
-            Some((known, since)) if known == bundle => now.duration_since(*since).unsigned_abs() >= SETTLING,
+            Some((known, since)) if known == bundle => since.elapsed() >= SETTLING,
             _ => {
-                self.in_place = Some((bundle.to_vec(), now));
+                self.in_place = Some((bundle.to_vec(), Instant::now()));
                 false
             }
         }
