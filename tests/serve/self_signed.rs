@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -36,6 +37,9 @@ const LIFETIMES: CertificateLifetimes = CertificateLifetimes {
 };
 /// Longer than any wait of the code under test.
 const A_WHILE: Duration = Duration::from_secs(30);
+
+/// Of every call, so that what lies between two of them can be seen.
+const LATENCY: Duration = Duration::from_millis(200);
 
 /// The two objects, and how often each was written.
 #[derive(Clone)]
@@ -72,7 +76,11 @@ impl Api {
                 get(read_configuration).patch(patch_configuration),
             )
             .fallback(async || status(StatusCode::NOT_FOUND))
-            .with_state(self.clone());
+            .with_state(self.clone())
+            .layer(middleware::from_fn(async |request: Request, next: Next| {
+                sleep(LATENCY).await;
+                next.run(request).await
+            }));
         kube::Client::new(routes, "default")
     }
 
@@ -351,7 +359,8 @@ async fn a_configuration_that_is_applied_anew_has_its_bundle_back() {
     for _ in 0..3 {
         api.apply_configuration();
         assert_eq!(api.bundle(), "");
-        sleep(Duration::from_millis(100)).await;
+        // Not only at the next look, which may be five seconds away.
+        sleep(LATENCY * 8).await;
         assert!(replica.is_trusted_by(&api.bundle()).await, "{}", api.bundle());
     }
 }
@@ -385,9 +394,8 @@ async fn a_renewal_by_another_replica_passes_without_a_moment_of_distrust() {
     let root = old.authority.root().clone();
     let new = Trust::new(Some(root.clone()), Timestamp::now(), LIFETIMES.authority).unwrap();
     api.store_secret(&entries(&new), &our_mark());
-    for step in 0..400 {
-        // Closely where the looks of both fall, in wider steps while the bundle settles.
-        sleep(Duration::from_millis(if step < 100 { 1 } else { 50 })).await;
+    for _ in 0..400 {
+        sleep(LATENCY / 4).await;
         let bundle = api.bundle();
         for replica in &replicas {
             assert!(replica.is_trusted_by(&bundle).await, "distrusted with {bundle}");
