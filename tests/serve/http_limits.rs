@@ -37,8 +37,12 @@ fn routes() -> Router {
             "/json",
             get(|| async { answer::json(axum::http::StatusCode::OK, &json!({ "a": 1 })) }),
         )
-        .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))))
-        .route("/panic", get(|| async { panic!("on purpose") as &'static str }))
+        .route("/slow", get(|| tokio::time::sleep(Duration::from_mins(1))))
+        .route("/panic", get(on_purpose))
+}
+
+async fn on_purpose() -> &'static str {
+    panic!("on purpose")
 }
 
 async fn small() -> Server {
