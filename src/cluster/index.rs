@@ -75,6 +75,7 @@ impl Index {
             Kind::Pod => typed(object).map(|pod| Object::Pod(Box::new(pod))),
             Kind::Node => typed(object).map(|node| Object::Node(Box::new(node))),
             Kind::Namespace => typed(object).map(|namespace| Object::Namespace(Box::new(namespace))),
+            Kind::Job => typed(object).map(|job| Object::Job(Box::new(job))),
             custom => typed::<DynamicObject>(object).map(|object| Object::Custom(custom, Box::new(object))),
         };
         self.put(typed.map_err(|(path, error)| {
@@ -157,7 +158,7 @@ pub(super) fn key(object: &Object) -> Key {
     let namespace = match object.kind() {
         // A node's state is looked up by the node's name, whatever the operator's namespace is called.
         Kind::NodeState | Kind::Node | Kind::Namespace | Kind::Pool | Kind::ReservedIp => None,
-        Kind::Pod | Kind::Attachment | Kind::MultusConfig => {
+        Kind::Pod | Kind::Job | Kind::Attachment | Kind::MultusConfig => {
             Some(metadata.namespace.as_deref().unwrap_or("default"))
         }
     };

@@ -196,6 +196,26 @@ pub struct NodeStatus {
     pub allocatable: Option<BTreeMap<String, serde_json::Value>>,
 }
 
+/// A Job, of whose pods as many run at once as make a gang.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct JobObject {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// What it runs.
+    pub spec: JobSpec,
+}
+
+/// See [`JobObject`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct JobSpec {
+    /// How many pods may run at once; 1 where it does not say.
+    pub parallelism: Option<u32>,
+    /// How many are to succeed in all.
+    pub completions: Option<u32>,
+}
+
 /// A Namespace.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -205,7 +225,7 @@ pub struct NamespaceObject {
 }
 
 macro_rules! resource {
-    ($type:ty, $kind:literal, $plural:literal, $scope:ty) => {
+    ($type:ty, $kind:literal, $group:literal, $plural:literal, $scope:ty) => {
         impl kube::Resource for $type {
             type DynamicType = ();
             type Scope = $scope;
@@ -215,7 +235,7 @@ macro_rules! resource {
             }
 
             fn group(_: &()) -> Cow<'_, str> {
-                "".into()
+                $group.into()
             }
 
             fn version(_: &()) -> Cow<'_, str> {
@@ -237,9 +257,16 @@ macro_rules! resource {
     };
 }
 
-resource!(PodObject, "Pod", "pods", NamespaceResourceScope);
-resource!(NodeObject, "Node", "nodes", ClusterResourceScope);
-resource!(NamespaceObject, "Namespace", "namespaces", ClusterResourceScope);
+resource!(PodObject, "Pod", "", "pods", NamespaceResourceScope);
+resource!(JobObject, "Job", "batch", "jobs", NamespaceResourceScope);
+resource!(NodeObject, "Node", "", "nodes", ClusterResourceScope);
+resource!(
+    NamespaceObject,
+    "Namespace",
+    "",
+    "namespaces",
+    ClusterResourceScope
+);
 
 /// The kinds the index is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
@@ -250,6 +277,8 @@ pub enum Kind {
     Node,
     /// Kubernetes' Namespace.
     Namespace,
+    /// Kubernetes' Job.
+    Job,
     /// Multus' NetworkAttachmentDefinition.
     Attachment,
     /// Spiderpool's SpiderMultusConfig.
@@ -270,6 +299,7 @@ impl Kind {
             Self::Pod => "Pod",
             Self::Node => "Node",
             Self::Namespace => "Namespace",
+            Self::Job => "Job",
             Self::Attachment => "NetworkAttachmentDefinition",
             Self::MultusConfig => "SpiderMultusConfig",
             Self::Pool => "SpiderIPPool",
@@ -286,6 +316,7 @@ impl Kind {
             Self::Pod => ("", "v1", "pods"),
             Self::Node => ("", "v1", "nodes"),
             Self::Namespace => ("", "v1", "namespaces"),
+            Self::Job => ("batch", "v1", "jobs"),
             Self::Attachment => ("k8s.cni.cncf.io", "v1", "network-attachment-definitions"),
             Self::MultusConfig => (SPIDERPOOL, "v2beta1", "spidermultusconfigs"),
             Self::Pool => (SPIDERPOOL, "v2beta1", "spiderippools"),
@@ -331,6 +362,8 @@ pub enum Object {
     Node(Box<NodeObject>),
     /// A Namespace.
     Namespace(Box<NamespaceObject>),
+    /// A Job.
+    Job(Box<JobObject>),
     /// A custom resource.
     Custom(Kind, Box<DynamicObject>),
 }
@@ -343,6 +376,7 @@ impl Object {
             Self::Pod(_) => Kind::Pod,
             Self::Node(_) => Kind::Node,
             Self::Namespace(_) => Kind::Namespace,
+            Self::Job(_) => Kind::Job,
             Self::Custom(kind, _) => *kind,
         }
     }
@@ -354,6 +388,7 @@ impl Object {
             Self::Pod(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
             Self::Namespace(object) => &object.metadata,
+            Self::Job(object) => &object.metadata,
             Self::Custom(_, object) => &object.metadata,
         }
     }

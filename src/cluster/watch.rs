@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::index::{Index, Key};
-use super::objects::{Kind, NamespaceObject, NodeObject, Object, PodObject};
+use super::objects::{JobObject, Kind, NamespaceObject, NodeObject, Object, PodObject};
 use crate::decide::problem::chain;
 
 /// How long to wait before asking again for a kind the cluster does not have. Somebody may install it at any
@@ -36,6 +36,7 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
+    Kind::Job,
     Kind::Attachment,
     Kind::MultusConfig,
     Kind::Pool,
@@ -44,7 +45,7 @@ pub const FOR_PLACEMENT: &[Kind] = &[
 ];
 
 /// The kinds admission goes by.
-pub const FOR_ADMISSION: &[Kind] = &[Kind::Namespace, Kind::Attachment, Kind::MultusConfig];
+pub const FOR_ADMISSION: &[Kind] = &[Kind::Namespace, Kind::Job, Kind::Attachment, Kind::MultusConfig];
 
 /// Watches one kind into the index until `stop`.
 pub async fn watch(
@@ -66,6 +67,10 @@ pub async fn watch(
             }
             Kind::Namespace => {
                 let wrap = |namespace: NamespaceObject| Object::Namespace(Box::new(namespace));
+                follow(Api::all(client), kind, &index, &*progress, wrap).await;
+            }
+            Kind::Job => {
+                let wrap = |job: JobObject| Object::Job(Box::new(job));
                 follow(Api::all(client), kind, &index, &*progress, wrap).await;
             }
             custom => {

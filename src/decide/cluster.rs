@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use super::amounts::Amounts;
-use super::names::{GangRef, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName};
+use super::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName};
 use super::network::Network;
 use super::node::{Node, SriovState};
 use super::pod::{Namespace, Pod};
@@ -41,6 +41,8 @@ pub struct ClusterSnapshot {
     pub unallocated: Map<PodUid, Arc<Pod>>,
     /// What bound pods take of every resource, per node.
     pub used: Map<NodeName, Arc<Amounts>>,
+    /// How many pods of a Job run at once.
+    pub jobs: Map<(NamespaceName, JobName), u32>,
     /// The pods of every gang.
     pub gangs: Map<GangRef, Arc<Members>>,
 }

@@ -10,16 +10,20 @@ use std::sync::Arc;
 use super::annotation;
 use super::cluster::ClusterSnapshot;
 use super::names::{
-    ContainerName, InterfaceName, NamespaceName, NetworkRef, ProfileName, ResourceName, SchedulerName,
+    ContainerName, GangName, InterfaceName, NamespaceName, NetworkRef, ProfileName, ResourceName,
+    SchedulerName,
 };
 use super::network::{Attachment, Ipam, Network, Plugin, Selection};
-use super::policy::{self, Annotations, PodPolicy, Rails, Wanted};
+use super::policy::{self, Annotations, Locality, PodPolicy, Rails, Wanted};
 use super::problem::{Problem, Problems, quoted};
+use super::selector::Labels;
 use super::settings::{SchedulerMode, Settings};
 
+mod gang;
 mod refusals;
 mod warnings;
 
+pub use self::gang::Owner;
 use self::refusals::Findings;
 
 /// A pod that is being created, as far as admission looks at it.
@@ -41,6 +45,12 @@ pub struct PodFacts {
     pub host_network: bool,
     /// The scheduler it names.
     pub scheduler: Option<SchedulerName>,
+    /// Its labels.
+    pub labels: Labels,
+    /// The controller that made it.
+    pub owner: Option<Owner>,
+    /// The PodGroup of Kubernetes' own that it joins (`spec.schedulingGroup`).
+    pub pod_group: Option<String>,
 }
 
 /// A network that the user listed.
@@ -66,6 +76,8 @@ pub struct ContainerFacts {
     pub limits: BTreeMap<ResourceName, u32>,
     /// It can lock memory as it is: by capability or because it is privileged.
     pub locks_memory: bool,
+    /// It has a variable of the name under which we tell a pod's place on the fabric.
+    pub has_position: bool,
 }
 
 impl ContainerFacts {
@@ -116,10 +128,27 @@ pub struct Mutation {
     pub lock_memory: Option<Place>,
     /// The scheduler to name.
     pub scheduler: Option<SchedulerName>,
+    /// The gang it belongs to.
+    pub gang: Option<GangChange>,
+    /// The container that is to be told the pod's place on the fabric.
+    pub position: Option<Place>,
+    /// A newer snapshot may tell more (the size of the gang).
+    pub may_grow: bool,
     /// What the pod has then; none where it takes part in nothing of ours.
     pub record: Option<Record>,
     /// What the user should know, most important first.
     pub warnings: Vec<String>,
+}
+
+/// The gang of a pod, resolved, so that the extender needs no second look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GangChange {
+    /// Its name, as a label can carry it.
+    pub name: GangName,
+    /// How many pods it has, where that is known.
+    pub size: Option<u32>,
+    /// Where it may run.
+    pub locality: Locality,
 }
 
 /// The number of a resource on a container.
@@ -245,6 +274,8 @@ fn complete(
     }
     findings.pod(pod, &interfaces, &needs, settings);
     let target = findings.target(pod, policy, &needs, settings);
+    let gang = gang::of(pod, policy, snapshot, settings);
+    findings.locality(gang.as_ref().map(|(gang, _)| gang), snapshot, settings);
 
     let profile = match &policy.wanted {
         Wanted::Profile(profile) => Some(profile.clone()),
@@ -262,12 +293,17 @@ fn complete(
     let locks = !needs.is_empty() && !container.locks_memory;
     let may_lock = may_add_capabilities(&pod.namespace, snapshot);
     let scheduler = scheduler(pod, settings);
-    let warnings = warnings::all(pod, policy, &needs, snapshot, settings, locks && !may_lock);
+    let (gang, may_grow) = gang.map_or((None, false), |(gang, may_grow)| (Some(gang), may_grow));
+    let mut warnings = warnings::all(pod, policy, &needs, snapshot, settings, locks && !may_lock);
+    warnings.extend(gang::warning(gang.as_ref(), may_grow));
     Admission::Mutate(Mutation {
         networks: appended,
         vfs: vf_changes(pod, place, container, &needs),
         lock_memory: (locks && may_lock).then_some(place),
         scheduler,
+        position: gang.as_ref().filter(|_| !container.has_position).map(|_| place),
+        gang,
+        may_grow,
         record: Some(Record {
             profile,
             rails: interfaces
@@ -288,6 +324,9 @@ impl Mutation {
             vfs: Vec::new(),
             lock_memory: None,
             scheduler: None,
+            gang: None,
+            position: None,
+            may_grow: false,
             record: None,
             warnings,
         }
@@ -305,6 +344,24 @@ impl Interface<'_> {
 }
 
 impl PodFacts {
+    /// A pod without anything, for tests.
+    #[cfg(test)]
+    pub(crate) fn bare(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            annotations: Annotations::new(),
+            networks: Ok(Vec::new()),
+            default_network: Ok(None),
+            containers: Vec::new(),
+            init_containers: Vec::new(),
+            host_network: false,
+            scheduler: None,
+            labels: Labels::new(),
+            owner: None,
+            pod_group: None,
+        }
+    }
+
     /// Its init containers and containers, in the order they start.
     fn all_containers(&self) -> impl Iterator<Item = (Place, &ContainerFacts)> {
         let init = self

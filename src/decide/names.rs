@@ -74,6 +74,8 @@ name! {
     ContainerName,
     /// A NetworkAttachmentDefinition's `metadata.name`.
     NetworkName,
+    /// A Job.
+    JobName,
     /// A PF by the name its host's kernel gives it, as in `ibs1`.
     PfName,
     /// A gang, by the value of `pointsman.io/gang`.

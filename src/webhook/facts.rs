@@ -11,11 +11,15 @@ use serde_json::value::RawValue;
 use crate::cluster::multus::{self, Element};
 use crate::cluster::quantity;
 use crate::decide::annotation;
-use crate::decide::mutation::{ContainerFacts, OwnNetwork, PodFacts};
+use crate::decide::mutation::{ContainerFacts, OwnNetwork, Owner, PodFacts};
 use crate::decide::names::{NamespaceName, ResourceName};
 use crate::decide::policy::Annotations;
 use crate::decide::problem::{Problem, Problems, quoted};
+use crate::decide::selector::Labels;
 use crate::decide::settings::Settings;
+
+/// The variable by which a container learns its pod's place on the fabric.
+pub const POSITION_VARIABLE: &str = "POINTSMAN_FABRIC_POSITION";
 
 /// A pod, as far as it is read.
 #[derive(Debug, Deserialize)]
@@ -38,6 +42,24 @@ pub struct RawMetadata {
     pub namespace: Option<String>,
     /// Its annotations.
     pub annotations: Option<Annotations>,
+    /// Its labels.
+    pub labels: Option<Labels>,
+    /// Who made it.
+    pub owner_references: Option<Vec<RawOwner>>,
+}
+
+/// An owner of a pod.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawOwner {
+    /// Its API group and version.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// It is the one that made the pod.
+    pub controller: Option<bool>,
 }
 
 /// See [`RawPod`].
@@ -48,10 +70,20 @@ pub struct RawSpec {
     pub host_network: Option<bool>,
     /// Who schedules it.
     pub scheduler_name: Option<String>,
+    /// The PodGroup it joins.
+    pub scheduling_group: Option<RawGroup>,
     /// Its containers.
     pub containers: Option<Vec<RawContainer>>,
     /// Its init containers.
     pub init_containers: Option<Vec<RawContainer>>,
+}
+
+/// See [`RawSpec`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawGroup {
+    /// Its name.
+    pub pod_group_name: Option<String>,
 }
 
 /// A container or init container.
@@ -66,6 +98,16 @@ pub struct RawContainer {
     pub resources: Option<RawResources>,
     /// What it may do.
     pub security_context: Option<RawSecurityContext>,
+    /// Its environment.
+    pub env: Option<Vec<RawVariable>>,
+}
+
+/// A variable of a container's environment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawVariable {
+    /// Its name.
+    pub name: String,
 }
 
 /// Requests and limits.
@@ -183,6 +225,14 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
         containers: main,
         init_containers: init,
         host_network: raw.spec.host_network.unwrap_or(false),
+        labels: raw.metadata.labels.clone().unwrap_or_default(),
+        owner: raw.metadata.owner_references.iter().flatten().find_map(owner),
+        pod_group: raw
+            .spec
+            .scheduling_group
+            .as_ref()
+            .and_then(|group| group.pod_group_name.clone())
+            .filter(|name| !name.is_empty()),
         scheduler: raw
             .spec
             .scheduler_name
@@ -191,6 +241,18 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
             .map(Into::into),
     };
     problems.or(Arrived { raw, networks, facts })
+}
+
+fn owner(owner: &RawOwner) -> Option<Owner> {
+    owner.controller.unwrap_or(false).then(|| Owner {
+        group: owner
+            .api_version
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned(),
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
+    })
 }
 
 /// Reads once more, to find where it goes wrong: keeping the path costs a third of the time, and pods that cannot
@@ -237,6 +299,11 @@ fn containers(
             lasting: main || container.restart_policy.as_deref() == Some("Always"),
             requests,
             limits,
+            has_position: container
+                .env
+                .iter()
+                .flatten()
+                .any(|variable| variable.name == POSITION_VARIABLE),
             locks_memory: container
                 .security_context
                 .as_ref()

@@ -211,7 +211,8 @@ async fn patient(state: &State, pod: &PodFacts) -> Admission {
         let namespace_known = snapshot.namespaces.contains_key(&pod.namespace);
         let may_pass = match &admission {
             Admission::Denied(denial) => denial.may_pass || !namespace_known,
-            Admission::NotAsked | Admission::Mutate(_) => !namespace_known,
+            Admission::Mutate(mutation) => mutation.may_grow || !namespace_known,
+            Admission::NotAsked => !namespace_known,
         };
         if !may_pass || !matches!(timeout_at(deadline, generations.changed()).await, Ok(Ok(()))) {
             return admission;

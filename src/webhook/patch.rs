@@ -10,10 +10,10 @@ use json_patch::{AddOperation, Patch, PatchOperation};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::facts::{Arrived, Quantity, RawContainer, RawPod, RawResources};
+use super::facts::{Arrived, POSITION_VARIABLE, Quantity, RawContainer, RawPod, RawResources};
 use crate::cluster::multus::Element;
 use crate::decide::annotation;
-use crate::decide::mutation::{Mutation, Place, Record, VfChange};
+use crate::decide::mutation::{GangChange, Mutation, Place, Record, VfChange};
 use crate::decide::names::ProfileName;
 
 /// The version of the record's form, for whoever reads records of pods that an older program admitted.
@@ -29,6 +29,12 @@ pub fn patch(arrived: &Arrived, mutation: &Mutation) -> Patch {
     operations.resources(&arrived.raw, &mutation.vfs);
     if let Some(place) = mutation.lock_memory {
         operations.capability(&arrived.raw, place);
+    }
+    if let Some(place) = mutation.position {
+        operations.position(&arrived.raw, place);
+    }
+    if let Some(gang) = &mutation.gang {
+        operations.gang_label(&arrived.raw, gang);
     }
     if let Some(scheduler) = &mutation.scheduler {
         operations.add(["spec", "schedulerName"], json!(scheduler.as_str()));
@@ -50,7 +56,7 @@ impl Operations {
     fn annotations(&mut self, arrived: &Arrived, mutation: &Mutation) {
         let Some(record) = &mutation.record else { return };
         let existing = arrived.raw.metadata.annotations.as_ref();
-        let mut wanted: Vec<(&str, String)> = Vec::with_capacity(2);
+        let mut wanted: Vec<(&str, String)> = Vec::with_capacity(4);
         let rewrite = arrived.networks.iter().any(|element| !element.is_portable());
         if rewrite || !mutation.networks.is_empty() {
             wanted.push((annotation::NETWORKS, networks(&arrived.networks, mutation)));
@@ -59,6 +65,11 @@ impl Operations {
         if existing.and_then(|existing| existing.get(annotation::INJECTED)) != Some(&record) {
             wanted.push((annotation::INJECTED, record));
         }
+        for (key, value) in mutation.gang.iter().flat_map(gang_annotations) {
+            if existing.and_then(|existing| existing.get(key)) != Some(&value) {
+                wanted.push((key, value));
+            }
+        }
         if existing.is_some() {
             for (key, value) in wanted {
                 self.add(["metadata", "annotations", key], Value::from(value));
@@ -66,6 +77,34 @@ impl Operations {
         } else if !wanted.is_empty() {
             let all: BTreeMap<&str, String> = wanted.into_iter().collect();
             self.add(["metadata", "annotations"], json!(all));
+        }
+    }
+
+    fn gang_label(&mut self, pod: &RawPod, gang: &GangChange) {
+        let name = gang.name.as_str();
+        match &pod.metadata.labels {
+            None => self.add(["metadata", "labels"], json!({ annotation::GANG: name })),
+            Some(labels) if labels.get(annotation::GANG).map(String::as_str) == Some(name) => {}
+            Some(_) => self.add(["metadata", "labels", annotation::GANG], json!(name)),
+        }
+    }
+
+    /// The annotation is written with the Binding; a container that starts has it then.
+    fn position(&mut self, pod: &RawPod, place: Place) {
+        let Some(container) = container(pod, place) else {
+            return;
+        };
+        let (list, index) = path(place);
+        let at = ["spec", list, index.as_str(), "env"];
+        let field = format!("metadata.annotations['{}']", annotation::FABRIC_POSITION);
+        let variable = json!({
+            "name": POSITION_VARIABLE,
+            "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": field } },
+        });
+        if container.env.is_some() {
+            self.add(at.into_iter().chain(["-"]), variable);
+        } else {
+            self.add(at, json!([variable]));
         }
     }
 
@@ -157,6 +196,14 @@ fn path(place: Place) -> (&'static str, String) {
         Place::Container(index) => ("containers", index.to_string()),
         Place::InitContainer(index) => ("initContainers", index.to_string()),
     }
+}
+
+/// The resolved values, which the extender goes by.
+fn gang_annotations(gang: &GangChange) -> Vec<(&'static str, String)> {
+    let size = gang.size.map(|size| (annotation::GANG_SIZE, size.to_string()));
+    size.into_iter()
+        .chain([(annotation::LOCALITY, gang.locality.to_string())])
+        .collect()
 }
 
 /// The list of networks: the user's elements as they are, then ours.

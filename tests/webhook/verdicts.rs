@@ -324,7 +324,7 @@ async fn warnings() {
             profile(&[
                 ("pointsman.io/gang", "g"),
                 ("pointsman.io/gang-size", "8"),
-                ("pointsman.io/locality", "required=leaf-group"),
+                ("pointsman.io/locality", "preferred=leaf-group"),
             ]),
         ),
         (

@@ -11,7 +11,7 @@ use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, AddressSet, Family};
 use crate::decide::amounts::Amounts;
 use crate::decide::cluster::{ClusterSnapshot, Members};
-use crate::decide::names::{GangRef, NetworkRef, NodeName, PodUid, PoolName};
+use crate::decide::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName};
 use crate::decide::network::Network;
 use crate::decide::placement;
 use crate::decide::pod::{Phase, Pod};
@@ -63,6 +63,15 @@ impl State {
                     self.recheck_all(settings);
                 }
                 result
+            }
+            Object::Job(object) => {
+                let parallelism = object.spec.parallelism.unwrap_or(1);
+                let at_once = object
+                    .spec
+                    .completions
+                    .map_or(parallelism, |all| all.min(parallelism));
+                self.snapshot.jobs.insert_mut(job(&key), at_once);
+                Ok(())
             }
             Object::Custom(kind, object) => self.put_custom(kind, &key, &object, settings),
         };
@@ -118,7 +127,7 @@ impl State {
                 self.snapshot.sriov.insert_mut(key.1.as_str().into(), state);
                 result
             }
-            Kind::Pod | Kind::Node | Kind::Namespace => Ok(()),
+            Kind::Pod | Kind::Node | Kind::Namespace | Kind::Job => Ok(()),
         }
     }
 
@@ -130,6 +139,9 @@ impl State {
             Kind::Node => drop(self.snapshot.nodes.remove_mut(key.1.as_str())),
             Kind::Namespace => {
                 self.snapshot.namespaces.remove_mut(key.1.as_str());
+            }
+            Kind::Job => {
+                self.snapshot.jobs.remove_mut(&job(key));
             }
             Kind::Attachment => {
                 let at = NetworkRef::new(key.0.as_str(), key.1.as_str());
@@ -173,6 +185,11 @@ impl State {
                 .keys()
                 .map(|name| cluster(name.as_str()))
                 .collect(),
+            Kind::Job => {
+                let key =
+                    |(namespace, name): &(NamespaceName, JobName)| (namespace.to_string(), name.to_string());
+                self.snapshot.jobs.keys().map(key).collect()
+            }
             Kind::Attachment => self
                 .attachments
                 .keys()
@@ -384,6 +401,10 @@ impl State {
             self.snapshot.unallocated.insert_mut(uid.clone(), pod);
         }
     }
+}
+
+fn job(key: &Key) -> (NamespaceName, JobName) {
+    (key.0.as_str().into(), key.1.as_str().into())
 }
 
 /// Whether a pod must be kept in mind: it takes something of a node, waits for something of ours, or was part of a

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Attachment, ClusterSnapshot, ContainerFacts, Interface, InterfaceName, Ipam, Network, NetworkRef,
-    OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems, ProfileName, Rails, ResourceName,
-    Settings, annotation, most_free, quoted,
+    Attachment, ClusterSnapshot, ContainerFacts, GangChange, Interface, InterfaceName, Ipam, Locality,
+    Network, NetworkRef, OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems, ProfileName,
+    Rails, ResourceName, Settings, annotation, most_free, quoted,
 };
+use crate::decide::tier::Tiers;
 
 /// Problems as they are found.
 #[derive(Default)]
@@ -38,6 +39,46 @@ impl Findings {
 
     fn unknown_yet(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// A tier that the gang requires must be there; where nodes are not watched nothing is known of it.
+    pub(super) fn locality(
+        &mut self,
+        gang: Option<&GangChange>,
+        snapshot: &ClusterSnapshot,
+        settings: &Settings,
+    ) {
+        let Some(GangChange {
+            locality: Locality::Required(tier),
+            ..
+        }) = gang
+        else {
+            return;
+        };
+        if snapshot.nodes.is_empty() {
+            return;
+        }
+        let tiers = Tiers::of(&settings.tiers, snapshot);
+        let key = tiers.level(tier).and_then(|level| tiers.key(level));
+        let carried = |key: &str| snapshot.nodes.values().any(|node| node.labels.contains_key(key));
+        if key.is_some_and(carried) {
+            return;
+        }
+        let known: Vec<&str> = (0..tiers.count())
+            .filter_map(|level| tiers.key(level))
+            .filter(|key| carried(key))
+            .collect();
+        let expected = if known.is_empty() {
+            "a tier of the fabric, but no node carries the label of any".to_owned()
+        } else {
+            format!("a tier that nodes carry the label of: {}", known.join(", "))
+        };
+        self.refuse(Problem::new(
+            format!("annotation {}", annotation::LOCALITY),
+            quoted(&format!("required={tier}")),
+            expected,
+            "ask for one of those, prefer it instead of requiring it, or label the nodes",
+        ));
     }
 
     /// The networks of the profile that the pod is to have.

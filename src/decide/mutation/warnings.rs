@@ -33,7 +33,6 @@ pub(super) fn all(
         other_scheduler(pod, settings),
         more_vfs_than_networks(pod, needs),
         spiderpool(policy),
-        not_acted_on(policy),
     ]
     .into_iter()
     .flatten()
@@ -116,23 +115,6 @@ fn spiderpool(policy: &PodPolicy) -> Option<String> {
             "{key} is set, on which Spiderpool's own pod webhook acts, too: where that is on, it replaces the list of \
              the pod's networks; switch it off, or use {} instead",
             annotation::PROFILE
-        )
-    })
-}
-
-fn not_acted_on(policy: &PodPolicy) -> Option<String> {
-    let keys: Vec<&str> = [
-        (annotation::LOCALITY, policy.locality.is_some()),
-        (annotation::GANG, policy.gang.is_some()),
-        (annotation::GANG_SIZE, policy.gang_size.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(key, given)| given.then_some(key))
-    .collect();
-    (!keys.is_empty()).then(|| {
-        format!(
-            "read, but not acted on by this version: {}; the pod is placed on its own",
-            keys.join(", ")
         )
     })
 }

@@ -1,0 +1,329 @@
+//! The gang a pod belongs to without being told: by whoever made the pod, or by the conventions of the schedulers
+//! its user may come from. The first that speaks counts.
+
+use super::{Annotations, ClusterSnapshot, GangChange, PodFacts, PodPolicy, Settings, annotation};
+use crate::decide::policy::{Locality, Tier};
+use crate::decide::selector::Labels;
+
+/// Labels that name a pod's group in other schedulers' conventions: scheduler-plugins' coscheduling (new and old).
+const GROUP_LABELS: [&str; 2] = [
+    "scheduling.x-k8s.io/pod-group",
+    "pod-group.scheduling.sigs.k8s.io/name",
+];
+/// Annotations that do: Volcano's, and KAI's.
+const GROUP_ANNOTATIONS: [&str; 2] = ["scheduling.k8s.io/group-name", "pod-group-name"];
+/// Coscheduling's own size.
+const GROUP_SIZE: &str = "pod-group.scheduling.sigs.k8s.io/min-available";
+
+const JOB_SET: &str = "jobset.sigs.k8s.io/jobset-name";
+const LEADER_WORKER_SET: &str = "leaderworkerset.sigs.k8s.io/name";
+const LEADER_WORKER_GROUP: &str = "leaderworkerset.sigs.k8s.io/group-index";
+const LEADER_WORKER_SIZE: &str = "leaderworkerset.sigs.k8s.io/size";
+const TRAINING_JOB: &str = "training.kubeflow.org/job-name";
+
+/// Kueue's and KAI's ways to ask for locality; the value is the label key of a tier.
+const REQUIRED_ALIASES: [&str; 2] = [
+    "kueue.x-k8s.io/podset-required-topology",
+    "kai.scheduler/topology-required-placement",
+];
+const PREFERRED_ALIASES: [&str; 2] = [
+    "kueue.x-k8s.io/podset-preferred-topology",
+    "kai.scheduler/topology-preferred-placement",
+];
+const UNCONSTRAINED_ALIAS: &str = "kueue.x-k8s.io/podset-unconstrained-topology";
+
+/// The longest value a label can have.
+const LONGEST_LABEL: usize = 63;
+
+/// The controller that made a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its API group; empty for the core group.
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A gang that was found, before its size and locality are settled.
+struct Found {
+    name: String,
+    size: Option<u32>,
+    /// Kubernetes' own PodGroups place their pods themselves.
+    by_scheduler: bool,
+    /// The Job that would tell the size is not known yet.
+    pending: bool,
+}
+
+/// The gang of the pod; and whether a newer snapshot may tell its size.
+pub(super) fn of(
+    pod: &PodFacts,
+    policy: &PodPolicy,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Option<(GangChange, bool)> {
+    let found = found(pod, policy, snapshot)?;
+    let size = policy.gang_size.map(core::num::NonZeroU32::get).or(found.size);
+    // One pod is close to itself.
+    if size == Some(1) {
+        return None;
+    }
+    let locality = if found.by_scheduler {
+        Locality::None
+    } else {
+        let asked = policy.locality.clone().or_else(|| alias(&pod.annotations));
+        asked.unwrap_or_else(|| settings.locality.clone())
+    };
+    let change = GangChange {
+        name: label_value(&found.name).into(),
+        size,
+        locality,
+    };
+    Some((change, found.pending && policy.gang_size.is_none()))
+}
+
+fn found(pod: &PodFacts, policy: &PodPolicy, snapshot: &ClusterSnapshot) -> Option<Found> {
+    let label = |key: &str| pod.labels.get(key).filter(|value| !value.is_empty());
+    let named = |name: &str, size: Option<u32>| Found {
+        name: name.to_owned(),
+        size,
+        by_scheduler: false,
+        pending: false,
+    };
+    if let Some(gang) = &policy.gang {
+        // Its pods may still be those of a Job, which then tells how many they are.
+        let job = by_job(pod, snapshot);
+        return Some(Found {
+            name: gang.as_str().to_owned(),
+            ..job.unwrap_or_else(|| named("", None))
+        });
+    }
+    if let Some(group) = &pod.pod_group {
+        return Some(Found {
+            by_scheduler: true,
+            ..named(group, None)
+        });
+    }
+    let group = GROUP_LABELS
+        .iter()
+        .find_map(|key| label(key))
+        .or_else(|| GROUP_ANNOTATIONS.iter().find_map(|key| pod.annotations.get(*key)));
+    if let Some(group) = group.filter(|group| !group.is_empty()) {
+        return Some(named(group, number(&pod.labels, GROUP_SIZE)));
+    }
+    if let Some(set) = label(JOB_SET) {
+        return Some(named(set, None));
+    }
+    if let Some(set) = label(LEADER_WORKER_SET) {
+        // Each group of leader and workers talks among itself.
+        let name = label(LEADER_WORKER_GROUP).map_or_else(|| set.clone(), |group| format!("{set}-{group}"));
+        let size = pod
+            .annotations
+            .get(LEADER_WORKER_SIZE)
+            .and_then(|size| size.parse().ok());
+        return Some(named(&name, size));
+    }
+    if let Some(job) = label(TRAINING_JOB) {
+        return Some(named(job, None));
+    }
+    by_job(pod, snapshot).or_else(|| {
+        let owner = pod.owner.as_ref()?;
+        let stateful = owner.group == "apps" && owner.kind == "StatefulSet";
+        stateful.then(|| named(&owner.name, None))
+    })
+}
+
+fn by_job(pod: &PodFacts, snapshot: &ClusterSnapshot) -> Option<Found> {
+    let owner = pod
+        .owner
+        .as_ref()
+        .filter(|owner| owner.group == "batch" && owner.kind == "Job")?;
+    let size = snapshot
+        .jobs
+        .get(&(pod.namespace.clone(), owner.name.as_str().into()))
+        .copied();
+    Some(Found {
+        name: owner.name.clone(),
+        size,
+        by_scheduler: false,
+        pending: size.is_none(),
+    })
+}
+
+fn number(labels: &Labels, key: &str) -> Option<u32> {
+    labels.get(key)?.parse().ok().filter(|number| *number > 0)
+}
+
+fn alias(annotations: &Annotations) -> Option<Locality> {
+    let tier = |keys: &[&str]| {
+        let value = keys.iter().find_map(|key| annotations.get(*key))?;
+        (!value.is_empty()).then(|| Tier::Label(value.clone()))
+    };
+    tier(&REQUIRED_ALIASES)
+        .map(Locality::Required)
+        .or_else(|| tier(&PREFERRED_ALIASES).map(Locality::Preferred))
+        .or_else(|| {
+            let free = annotations
+                .get(UNCONSTRAINED_ALIAS)
+                .is_some_and(|value| value == "true");
+            free.then_some(Locality::None)
+        })
+}
+
+/// A name as a label can carry it. One that is too long keeps its beginning and gets a number made of all of it, so
+/// that two long names stay two.
+fn label_value(name: &str) -> String {
+    if name.len() <= LONGEST_LABEL {
+        return name.to_owned();
+    }
+    // FNV-1a: stable across versions and machines, which the standard library's hasher is not.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    let kept: String = name.chars().take(LONGEST_LABEL - 17).collect();
+    format!(
+        "{}-{hash:016x}",
+        kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+    )
+}
+
+/// What the user should know about the gang.
+pub(super) fn warning(gang: Option<&GangChange>, pending: bool) -> Option<String> {
+    let gang = gang.filter(|gang| gang.size.is_none())?;
+    let Locality::Required(_) = gang.locality else {
+        return None;
+    };
+    let why = if pending {
+        "its Job is not known yet"
+    } else {
+        "nothing says how many pods it has"
+    };
+    Some(format!(
+        "the size of gang {} is not known ({why}): its pods are placed one by one, in the domain of the first; \
+         set {}",
+        gang.name,
+        annotation::GANG_SIZE
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn pod(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> PodFacts {
+        let own = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        PodFacts {
+            labels: own(labels),
+            annotations: own(annotations),
+            ..PodFacts::bare("hpc")
+        }
+    }
+
+    fn gang(pod: &PodFacts) -> Option<(String, Option<u32>, String)> {
+        gang_in(pod, &ClusterSnapshot::default())
+    }
+
+    fn gang_in(pod: &PodFacts, snapshot: &ClusterSnapshot) -> Option<(String, Option<u32>, String)> {
+        let mut annotations = pod.annotations.clone();
+        annotations.insert("pointsman.io/profile".into(), "p".into());
+        let policy = crate::decide::policy::read(&annotations, &Annotations::new())
+            .unwrap()
+            .unwrap();
+        let (gang, _) = of(pod, &policy, snapshot, &Settings::default())?;
+        Some((gang.name.to_string(), gang.size, gang.locality.to_string()))
+    }
+
+    #[rstest]
+    #[case::coscheduling(&[("scheduling.x-k8s.io/pod-group", "g")], &[], "g", None)]
+    #[case::old_coscheduling(&[("pod-group.scheduling.sigs.k8s.io/name", "g"), ("pod-group.scheduling.sigs.k8s.io/min-available", "4")], &[], "g", Some(4))]
+    #[case::volcano(&[], &[("scheduling.k8s.io/group-name", "g")], "g", None)]
+    #[case::kai(&[], &[("pod-group-name", "g")], "g", None)]
+    #[case::job_set(&[("jobset.sigs.k8s.io/jobset-name", "s")], &[], "s", None)]
+    #[case::leader_worker_set(&[("leaderworkerset.sigs.k8s.io/name", "l"), ("leaderworkerset.sigs.k8s.io/group-index", "2")], &[("leaderworkerset.sigs.k8s.io/size", "8")], "l-2", Some(8))]
+    #[case::pytorch_job(&[("training.kubeflow.org/job-name", "t")], &[], "t", None)]
+    #[case::told_before_all(&[("jobset.sigs.k8s.io/jobset-name", "s")], &[("pointsman.io/gang", "mine"), ("pointsman.io/gang-size", "3")], "mine", Some(3))]
+    fn knows_the_gang_by(
+        #[case] labels: &[(&str, &str)],
+        #[case] annotations: &[(&str, &str)],
+        #[case] name: &str,
+        #[case] size: Option<u32>,
+    ) {
+        let expected = (name.to_owned(), size, "preferred=leaf-group".to_owned());
+        assert_eq!(gang(&pod(labels, annotations)), Some(expected));
+    }
+
+    fn of_job(name: &str) -> PodFacts {
+        let owner = Owner {
+            group: "batch".into(),
+            kind: "Job".into(),
+            name: name.into(),
+        };
+        PodFacts {
+            owner: Some(owner),
+            ..pod(&[], &[])
+        }
+    }
+
+    #[test]
+    fn a_jobs_pods_are_a_gang_of_its_parallelism() {
+        let mut snapshot = ClusterSnapshot::default();
+        snapshot.jobs.insert_mut(("hpc".into(), "train".into()), 8);
+        snapshot.jobs.insert_mut(("hpc".into(), "single".into()), 1);
+        assert_eq!(gang_in(&of_job("train"), &snapshot).unwrap().1, Some(8));
+        assert_eq!(gang_in(&of_job("single"), &snapshot), None);
+        assert_eq!(gang_in(&of_job("unknown"), &snapshot).unwrap().1, None);
+    }
+
+    #[test]
+    fn a_pod_group_of_kubernetes_leaves_locality_to_the_scheduler() {
+        let pod = PodFacts {
+            pod_group: Some("g".into()),
+            ..pod(&[], &[("pointsman.io/locality", "required=leaf-group")])
+        };
+        assert_eq!(gang(&pod), Some(("g".into(), None, "none".into())));
+    }
+
+    #[test]
+    fn kueues_and_kais_keys_are_aliases_of_locality_and_ours_wins() {
+        let with = |annotations: &[(&str, &str)]| {
+            let mut pod = pod(&[("jobset.sigs.k8s.io/jobset-name", "s")], annotations);
+            pod.namespace = "hpc".into();
+            gang(&pod).unwrap().2
+        };
+        assert_eq!(
+            with(&[("kueue.x-k8s.io/podset-required-topology", "x.io/leaf")]),
+            "required=x.io/leaf"
+        );
+        assert_eq!(
+            with(&[("kai.scheduler/topology-preferred-placement", "x.io/leaf")]),
+            "preferred=x.io/leaf"
+        );
+        assert_eq!(
+            with(&[("kueue.x-k8s.io/podset-unconstrained-topology", "true")]),
+            "none"
+        );
+        assert_eq!(
+            with(&[
+                ("kueue.x-k8s.io/podset-required-topology", "x.io/leaf"),
+                ("pointsman.io/locality", "preferred=spine")
+            ]),
+            "preferred=spine"
+        );
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_label_stays_its_own() {
+        let long = "a".repeat(80);
+        let (one, other) = (label_value(&format!("{long}1")), label_value(&format!("{long}2")));
+        assert!(one.len() <= LONGEST_LABEL && other.len() <= LONGEST_LABEL);
+        assert_ne!(one, other);
+        assert_eq!(label_value("short"), "short");
+    }
+}
