@@ -181,4 +181,8 @@ fn the_demo_shows_each_outcome() {
             (("web", "placed"), 1),
         ])
     );
+    assert_eq!(
+        report["gangs"],
+        json!([{"namespace": "demo", "name": "train", "size": 8, "placed": 8, "domains": ["su-2"], "domainsMin": 1}])
+    );
 }

@@ -11,8 +11,10 @@ use super::cluster::{ClusterSnapshot, Members};
 use super::commitment::{Commitments, GangHold, Place};
 use super::names::{NodeName, PodUid};
 use super::node::Node;
-use super::placement::Placement;
+use super::placement::{Counting, Placement};
+use super::pod::Pod;
 use super::policy::Locality;
+use super::settings::Settings;
 use super::supply::Promised;
 use super::tier::{Domain, Tiers};
 
@@ -153,6 +155,43 @@ pub fn roomiest<'a>(rooms: impl IntoIterator<Item = &'a Room>) -> Option<&'a Roo
             .cmp(&(a.takes(), a.slots))
             .then_with(|| a.domain.cmp(&b.domain))
     })
+}
+
+/// The fewest domains of the closest tier that could hold the gang of `pod` as things stand; 0 where no tier is known
+/// or not even all of them could.
+#[must_use]
+pub fn fewest_domains(
+    pod: &Pod,
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> usize {
+    let tiers = Tiers::of(&settings.tiers, snapshot);
+    let Ok(claim) = super::claim::claim(pod, snapshot, settings) else {
+        return 0;
+    };
+    let Some(size) = claim.gang.as_ref().and_then(|gang| gang.size) else {
+        return 0;
+    };
+    let placement = Placement::new(&claim, snapshot, commitments, settings, Counting::Firm);
+    let alone = Standing {
+        placed: Vec::new(),
+        need: size,
+        one_by_one: false,
+    };
+    let mut slots: Vec<u32> = rooms(&alone, 0, &tiers, snapshot, &placement)
+        .iter()
+        .map(|room| room.slots)
+        .collect();
+    slots.sort_unstable_by_key(|slots| core::cmp::Reverse(*slots));
+    let mut left = size;
+    for (taken, slots) in slots.iter().enumerate() {
+        left = left.saturating_sub(*slots);
+        if left == 0 {
+            return taken + 1;
+        }
+    }
+    0
 }
 
 /// The hold for a gang's places.

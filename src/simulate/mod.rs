@@ -6,6 +6,7 @@
 
 mod client;
 pub mod expand;
+mod gangs;
 pub mod load;
 mod play;
 pub mod report;

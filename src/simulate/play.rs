@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::client::CallError;
 use super::expand::{Cluster, Finding, label, text};
+use super::gangs::Gangs;
 use super::load::Object;
 use super::report::{Admission, Explanation, Placement, PodReport, Report};
 use super::servers::Servers;
@@ -60,10 +61,12 @@ pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<Report, Simu
         shuffle: input.seed.map(Shuffle),
         fit_once: BTreeSet::new(),
         unfit: BTreeMap::new(),
+        gangs: Gangs::default(),
     };
     for pod in pending {
         report.pods.push(stage.pod(&pod).await?);
     }
+    report.gangs = stage.gangs.into_reports();
     report.unfit = stage
         .unfit
         .into_iter()
@@ -100,6 +103,8 @@ struct Stage {
     fit_once: BTreeSet<String>,
     /// Nodes that were refused to some pod, with the first reason.
     unfit: BTreeMap<String, Explanation>,
+    /// Gangs, as their pods come by.
+    gangs: Gangs,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +173,18 @@ impl Stage {
             report.admission.message = format!("the API server would not take the pod: {problems}");
             return Ok(report);
         }
+        let facts = convert::pod::pod(&PodObject::deserialize(&pod).unwrap_or_default(), &self.settings);
+        self.servers.ledger.decide(Instant::now(), |snapshot, book| {
+            self.gangs
+                .arrives(&facts, snapshot, book.commitments(), &self.settings);
+        });
         self.place(&pod, &mut report).await?;
+        if let Some(placement) = &report.placement {
+            let node = NodeName::from(placement.node.as_str());
+            self.servers.ledger.decide(Instant::now(), |snapshot, _| {
+                self.gangs.placed(&facts, &node, snapshot, &self.settings);
+            });
+        }
         Ok(report)
     }
 
