@@ -249,7 +249,7 @@ impl Keeper {
             return false;
         }
         match &self.in_place {
-            Some((known, since)) if known == bundle => since.elapsed() >= SETTLING,
+            Some((known, since)) if known == bundle => since.elapsed() >= self.settling(),
             _ => {
                 self.in_place = Some((bundle.to_vec(), Instant::now()));
                 false
@@ -293,8 +293,14 @@ impl Keeper {
         Err(Setback::Contended(self.objects.secret().clone()))
     }
 
-    /// Until something is due, but never longer than [`PERIOD`]. By the wall clock: a suspended machine wakes
-    /// up with time lost, and the next look is at most a period away.
+    /// How long a bundle settles: [`SETTLING`], but no longer than half of what a leaf has left when its renewal
+    /// is due, so that one whose CA changes just then never expires while it waits.
+    fn settling(&self) -> Duration {
+        SETTLING.min(self.lifetimes.leaf / 6)
+    }
+
+    /// Until something is due, but never longer than [`PERIOD`]. Renewals go by the wall clock: a suspended
+    /// machine wakes up with time lost, and the next look is at most a period away.
     fn pause(&self, now: Timestamp) -> Duration {
         let leaf = self.leaf.as_ref().map(|leaf| leaf.certificate.validity());
         let authority = self.held.as_ref().map(|trust| trust.authority.root().validity());
@@ -303,8 +309,15 @@ impl Keeper {
             .flatten()
             .map(|validity| validity.renewal());
         // What is overdue waits for something else (a bundle to settle, the owner of a CA that is not ours).
-        let next = renewals.filter(|renewal| *renewal > now).min();
-        let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+        let ahead = renewals.filter(|renewal| *renewal > now);
+        let renewal = ahead
+            .min()
+            .and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+        let settled = self
+            .in_place
+            .as_ref()
+            .and_then(|(_, since)| self.settling().checked_sub(since.elapsed()));
+        let wait = [renewal, settled].into_iter().flatten().min();
         wait.unwrap_or(PERIOD).clamp(LEAST_PERIOD, PERIOD)
     }
 
