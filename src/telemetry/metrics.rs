@@ -187,6 +187,12 @@ impl Metrics {
         for &result in NudgeResult::ALL {
             let _counter = self.nudges.get_or_create(&NudgeLabel { result });
         }
+        for &listener in ListenerName::ALL {
+            for &reason in Rejection::ALL {
+                let labels = RejectionLabels { listener, reason };
+                let _counter = self.http_rejections.get_or_create(&labels);
+            }
+        }
     }
 
     /// Names and help texts; prometheus-client adds `_total` to counters and `_info` to infos itself.
