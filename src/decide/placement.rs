@@ -7,7 +7,7 @@ use super::claim::{Claim, VfNeed};
 use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
 use super::names::{InterfaceName, NodeName, PoolName, ResourceName};
-use super::node::{Node, RdmaMode, SriovFacts, Sync};
+use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync};
 use super::pod::{Phase, Pod};
 use super::reason::{EmptyPools, Refusal, Shortage};
 use super::settings::{NodeStatePolicy, Settings};
@@ -42,6 +42,8 @@ pub struct Placement<'a> {
     settings: &'a Settings,
     promised: Promised,
     reserved: BTreeMap<&'a NodeName, Amounts>,
+    /// Some node's state says in which RDMA mode it is.
+    modes_told: bool,
     /// Some pool is tied to nodes, so that the pools' answer differs between them.
     tied: bool,
     /// The pools' answer for all nodes, where none is.
@@ -112,6 +114,7 @@ impl<'a> Placement<'a> {
             settings,
             promised,
             reserved,
+            modes_told: modes_told(snapshot),
             tied,
             everywhere: None,
         }
@@ -125,7 +128,7 @@ impl<'a> Placement<'a> {
         if !super::suits::suits(&self.claim.needs, node) {
             return nothing_fits;
         }
-        let Ok(facts) = fitness(self.claim, node, self.snapshot, self.settings) else {
+        let Ok(facts) = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told) else {
             return nothing_fits;
         };
         let Ok(pools) = pools_on(self.claim, node) else {
@@ -249,7 +252,7 @@ pub fn unfetched(
 impl Placement<'_> {
     /// Whether the node's VFs serve the claim; the score when they do.
     fn vfs(&self, node: &Node) -> Result<u8, Refusal> {
-        let facts = fitness(self.claim, node, self.snapshot, self.settings)?;
+        let facts = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told)?;
         let used = self.snapshot.used.get(&node.name);
         let reserved = self.reserved.get(&node.name);
         let (mut in_use, mut offered) = (0_u32, 0_u32);
@@ -286,12 +289,25 @@ fn packing(used: u32, offered: u32) -> u8 {
     u8::try_from(tenths.min(10)).unwrap_or(10)
 }
 
+/// Whether any state says in which mode its node is. The SR-IOV operator does since 1.4; the CRDs of an older one, as
+/// Spiderpool's chart brings them, have no such field, and the API server drops it.
+fn modes_told(snapshot: &ClusterSnapshot) -> bool {
+    let told = |state: &SriovState| {
+        state
+            .reading
+            .as_ref()
+            .is_ok_and(|facts| facts.rdma != RdmaMode::Unknown)
+    };
+    snapshot.sriov.values().any(|state| told(state))
+}
+
 /// Whether the node as such is fit; what the SR-IOV operator says of its PFs, where it says something.
 fn fitness<'a>(
     claim: &Claim,
     node: &Node,
     snapshot: &'a ClusterSnapshot,
     settings: &Settings,
+    modes_told: bool,
 ) -> Result<Option<&'a SriovFacts>, Refusal> {
     if claim.vfs.is_empty() {
         return Ok(None);
@@ -328,10 +344,14 @@ fn fitness<'a>(
         let exclusive = match facts.rdma {
             RdmaMode::Exclusive => true,
             RdmaMode::Shared => false,
-            RdmaMode::Unknown => !strict,
+            RdmaMode::Unknown => match settings.node_state {
+                NodeStatePolicy::Require => false,
+                NodeStatePolicy::Trust => true,
+                NodeStatePolicy::Auto => !modes_told,
+            },
         };
         if !exclusive {
-            return Err(Refusal::NotExclusive(network.clone()));
+            return Err(Refusal::NotExclusive(network.clone(), facts.rdma));
         }
         let shared = node.offers.iter().find(|(resource, amount)| {
             *amount > 0
@@ -524,10 +544,7 @@ mod tests {
             with(|facts| facts.rdma = RdmaMode::Shared),
             Err(Reason::NotExclusive)
         );
-        assert_eq!(
-            with(|facts| facts.rdma = RdmaMode::Unknown),
-            Err(Reason::NotExclusive)
-        );
+        assert_eq!(with(|facts| facts.rdma = RdmaMode::Unknown), Ok(1));
         assert_eq!(
             with(|facts| facts.drain = Some("Draining".to_owned())),
             Err(Reason::Draining)
@@ -536,6 +553,19 @@ mod tests {
             with(|facts| facts.sync = Sync::Other("InProgress".to_owned())),
             Err(Reason::NotInSync)
         );
+    }
+
+    #[test]
+    fn a_mode_that_is_not_told_is_unfit_only_where_others_are() {
+        let untold = Cluster::with_rails(1)
+            .node("n1", 8)
+            .state("n1", |facts| facts.rdma = RdmaMode::Unknown);
+        assert!(
+            reason(&untold, &untold.pod("a")).is_ok(),
+            "an older operator tells of none"
+        );
+        let beside = untold.node("n2", 8);
+        assert_eq!(reason(&beside, &beside.pod("a")), Err(Reason::NotExclusive));
     }
 
     #[test]

@@ -202,8 +202,8 @@ pub enum Refusal {
     Draining(String),
     /// See [`Reason::NotInSync`]; the status as the operator words it.
     NotInSync(String),
-    /// See [`Reason::NotExclusive`]; the network that asks for it.
-    NotExclusive(NetworkRef),
+    /// See [`Reason::NotExclusive`]; the network that asks for it, and what the node's state says.
+    NotExclusive(NetworkRef, super::node::RdmaMode),
     /// See [`Reason::SharedPlugin`]; the resource that is offered.
     SharedPlugin(ResourceName),
     /// VFs of the resource stand on PFs that are not fit for use; without that fault there would be enough.
@@ -294,7 +294,7 @@ impl Refusal {
             Self::NodeStateUnreadable(_) => Reason::NodeStateUnreadable,
             Self::Draining(_) => Reason::Draining,
             Self::NotInSync(_) => Reason::NotInSync,
-            Self::NotExclusive(_) => Reason::NotExclusive,
+            Self::NotExclusive(..) => Reason::NotExclusive,
             Self::SharedPlugin(_) => Reason::SharedPlugin,
             Self::Unfit(PfFault::Down, _) => Reason::PfDown,
             Self::Unfit(PfFault::NotInfiniband, _) => Reason::NotInfiniband,
@@ -340,10 +340,20 @@ impl fmt::Display for Refusal {
             Self::NotInSync(status) => {
                 write!(f, "syncStatus of the node's SriovNetworkNodeState is {status}")
             }
-            Self::NotExclusive(network) => write!(
-                f,
-                "network {network} isolates RDMA devices, which needs exclusive mode"
-            ),
+            Self::NotExclusive(network, mode) => {
+                let said = match mode {
+                    super::node::RdmaMode::Unknown => {
+                        "the node's state does not say that it is, as others' do"
+                    }
+                    super::node::RdmaMode::Shared | super::node::RdmaMode::Exclusive => {
+                        "the node is in shared mode"
+                    }
+                };
+                write!(
+                    f,
+                    "network {network} isolates RDMA devices, which needs exclusive mode; {said}"
+                )
+            }
             Self::SharedPlugin(resource) => {
                 write!(
                     f,

@@ -110,6 +110,30 @@ impl Rig {
         self
     }
 
+    /// The nodes and networks that a recorded request names, all sound.
+    pub(crate) fn recorded(self, filter: &str) -> Self {
+        let request: Value = serde_json::from_str(filter).unwrap();
+        let containers = request["Pod"]["spec"]["containers"].as_array().unwrap();
+        let resources = containers
+            .iter()
+            .find_map(|container| container["resources"]["requests"].as_object());
+        for name in request["NodeNames"].as_array().unwrap() {
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+                "status": {"allocatable": resources}});
+            self.index.apply(node).unwrap();
+        }
+        let networks = request["Pod"]["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"]
+            .as_str()
+            .unwrap();
+        for network in serde_json::from_str::<Vec<Value>>(networks).unwrap() {
+            let network = json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": network["name"], "namespace": network["namespace"]},
+                "spec": {"config": r#"{"type":"ib-sriov"}"#}});
+            self.index.apply(network).unwrap();
+        }
+        self
+    }
+
     pub(crate) fn not_ready(self) -> Self {
         self.ready.store(false, Ordering::SeqCst);
         self

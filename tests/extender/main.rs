@@ -217,3 +217,35 @@ async fn a_pod_that_nobody_knows_is_not_bound() {
         "{answer}"
     );
 }
+
+const RECORDED_FILTER: &str = include_str!("../fixtures/recorded/filter.json");
+const RECORDED_PRIORITIZE: &str = include_str!("../fixtures/recorded/prioritize.json");
+const RECORDED_BIND: &str = include_str!("../fixtures/recorded/bind.json");
+
+/// What the real kube-scheduler sent, byte for byte; `make record` makes these anew.
+#[tokio::test]
+async fn the_real_schedulers_requests_are_understood() {
+    let rig = Rig::new(8, 10).recorded(RECORDED_FILTER);
+    let filter: serde_json::Value = serde_json::from_str(RECORDED_FILTER).unwrap();
+    assert!(
+        filter["Nodes"].is_null(),
+        "the unused half comes as an explicit null"
+    );
+    let answer = rig.call_raw("/filter", RECORDED_FILTER.to_owned()).await.ok();
+    assert_eq!(answer["NodeNames"], filter["NodeNames"], "{answer}");
+    let scores = rig
+        .call_raw("/prioritize", RECORDED_PRIORITIZE.to_owned())
+        .await
+        .ok();
+    assert_eq!(
+        scores.as_array().map(Vec::len),
+        filter["NodeNames"].as_array().map(Vec::len),
+        "{scores}"
+    );
+    let answer = rig.call_raw("/bind", RECORDED_BIND.to_owned()).await.ok();
+    assert_eq!(answer["Error"], "", "{answer}");
+    let [binding] = rig.bound().try_into().unwrap();
+    let bind: serde_json::Value = serde_json::from_str(RECORDED_BIND).unwrap();
+    assert_eq!(bind["PodUID"], binding.pod.uid.as_str());
+    assert_eq!(filter["Pod"]["metadata"]["uid"], binding.pod.uid.as_str());
+}
