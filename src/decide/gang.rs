@@ -15,7 +15,7 @@ use super::placement::{Counting, Placement};
 use super::pod::Pod;
 use super::policy::Locality;
 use super::settings::Settings;
-use super::supply::Promised;
+use super::supply::{PoolSet, Promised};
 use super::tier::{Domain, Tiers};
 
 /// What is known of a gang when one of its pods asks for a node.
@@ -218,20 +218,35 @@ pub fn places_with(
         return None;
     }
     add(&mut promised, &pools, 1);
-    let mut places = vec![Place {
+    let own = Place {
         node: first.name.clone(),
         pods: 1,
         pools,
-    }];
-    let mut left = need.saturating_sub(1);
-    let others = nodes.iter().filter(|node| node.name != first.name);
-    for node in [first].into_iter().chain(others.copied()) {
+    };
+    let left = need.saturating_sub(1);
+    let others = nodes.iter().copied().filter(|node| node.name != first.name);
+    let offers = [first].into_iter().chain(others).map(|node| {
+        let (slots, pools) = placement.slots(node, need);
+        let taken = u32::from(node.name == first.name);
+        (node, slots.saturating_sub(taken), pools)
+    });
+    let (rest, missing) = fill(offers, left, promised, placement);
+    (missing == 0).then(|| [own].into_iter().chain(rest).collect())
+}
+
+/// Puts `need` pods onto these nodes in the order given, as many onto each as its slots and the pools allow; and how
+/// many found no place.
+fn fill<'n>(
+    offers: impl IntoIterator<Item = (&'n Node, u32, Vec<PoolSet>)>,
+    need: u32,
+    mut promised: Promised,
+    placement: &Placement<'_>,
+) -> (Vec<Place>, u32) {
+    let mut left = need;
+    let mut places = Vec::new();
+    for (node, slots, pools) in offers {
         if left == 0 {
             break;
-        }
-        let (mut slots, pools) = placement.slots(node, left.saturating_add(1));
-        if node.name == first.name {
-            slots = slots.saturating_sub(1);
         }
         let pods = promised.times(&pools, slots.min(left), placement.snapshot());
         if pods > 0 {
@@ -244,7 +259,7 @@ pub fn places_with(
             });
         }
     }
-    (left == 0).then_some(places)
+    (places, left)
 }
 
 fn room(
@@ -282,24 +297,7 @@ fn room(
         let sum = sums.get(&closer).copied().unwrap_or(0);
         (core::cmp::Reverse(sum), closer, *slots, node.name.clone())
     });
-    let mut promised: Promised = placement.promised().clone();
-    let mut left = need;
-    let mut places = Vec::new();
-    for (node, slots, pools) in offers {
-        if left == 0 {
-            break;
-        }
-        let pods = promised.times(&pools, slots.min(left), placement.snapshot());
-        if pods > 0 {
-            add(&mut promised, &pools, pods);
-            left -= pods;
-            places.push(Place {
-                node: node.name.clone(),
-                pods,
-                pools,
-            });
-        }
-    }
+    let (places, _) = fill(offers, need, placement.promised().clone(), placement);
     Room {
         domain,
         places,
@@ -307,7 +305,7 @@ fn room(
     }
 }
 
-fn add(promised: &mut Promised, pools: &[super::supply::PoolSet], pods: u32) {
+fn add(promised: &mut Promised, pools: &[PoolSet], pods: u32) {
     for set in pools {
         promised.add_times(set, u64::from(pods));
     }
