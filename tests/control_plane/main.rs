@@ -28,6 +28,7 @@
 )]
 
 mod deployed;
+mod gangs;
 mod harness;
 mod main_job;
 mod opted_out;
