@@ -78,6 +78,8 @@ impl Index {
             Kind::Job => typed(object).map(|job| Object::Job(Box::new(job))),
             custom => typed::<DynamicObject>(object).map(|object| Object::Custom(custom, Box::new(object))),
         };
+        // Files are the whole cluster: a pod that is not in them does not exist.
+        self.lock().snapshot.knows_pods = true;
         self.put(typed.map_err(|(path, error)| {
             Problems::from(Problem::new(
                 format!("{kind_name}, {path}"),
@@ -112,6 +114,7 @@ impl Index {
         for gone in state.keys(kind).into_iter().filter(|key| !listed.contains(key)) {
             state.remove(kind, &gone, &self.settings);
         }
+        state.snapshot.knows_pods |= kind == Kind::Pod;
         self.publish(&mut state);
     }
 
@@ -181,6 +184,16 @@ mod tests {
 
     fn index() -> Index {
         Index::new(Arc::new(Settings::default()))
+    }
+
+    #[test]
+    fn pods_are_known_once_they_have_been_listed() {
+        let index = index();
+        index.retain(Kind::Node, &BTreeSet::new());
+        assert!(!index.published().load().knows_pods);
+        index.retain(Kind::Pod, &BTreeSet::new());
+        index.retain(Kind::Node, &BTreeSet::new());
+        assert!(index.published().load().knows_pods);
     }
 
     fn rail_pool(allocated: &Value) -> Value {

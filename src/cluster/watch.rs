@@ -44,8 +44,18 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::NodeState,
 ];
 
-/// The kinds admission goes by.
-pub const FOR_ADMISSION: &[Kind] = &[Kind::Namespace, Kind::Job, Kind::Attachment, Kind::MultusConfig];
+/// The kinds admission goes by: all but pods, of which there are many and which change all the time. What nodes
+/// offer and pools have left is for warnings only.
+pub const FOR_ADMISSION: &[Kind] = &[
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Job,
+    Kind::Attachment,
+    Kind::MultusConfig,
+    Kind::Pool,
+    Kind::ReservedIp,
+    Kind::NodeState,
+];
 
 /// Watches one kind into the index until `stop`.
 pub async fn watch(

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
-use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
+use super::names::{GangRef, InterfaceName, NamespaceName, NetworkRef, PodRef, PoolName, ResourceName};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
 use super::pod::{Pod, PoolChoice, PoolRequest};
 use super::policy::Locality;
 use super::pool::{Pool, PoolFacts};
+use super::problem::Problems;
 use super::reason::{ChoiceFault, Refusal};
+use super::selector::Labels;
 use super::settings::Settings;
 use super::suits::NodeNeeds;
 use super::wildcard;
@@ -152,7 +154,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
             claim.exclusive = Some(selection.network.clone());
         }
         claim.demands.extend(demands(
-            pod,
+            Asker::of(pod),
             &interface,
             &selection.network,
             attachment,
@@ -218,46 +220,93 @@ fn attachment<'a>(selection: &Selection, snapshot: &'a ClusterSnapshot) -> Resul
         .map_err(|problems| Refusal::NetworkUnreadable(selection.network.clone(), problems.clone()))
 }
 
-/// The addresses Spiderpool will be asked for on one interface. The first rule that names pools counts alone,
-/// even when its pools are full (Spiderpool, `pkg/ipam/pool_selections.go`).
-fn demands(
-    pod: &Pod,
+/// Who asks for addresses, as far as pools look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    /// The pod's namespace.
+    pub(super) namespace: &'a NamespaceName,
+    /// The pod's labels.
+    pub(super) labels: &'a Labels,
+    /// The pools it names itself, or what is wrong with them.
+    pub(super) pools: &'a Result<PoolRequest, Problems>,
+}
+
+impl<'a> Asker<'a> {
+    fn of(pod: &'a Pod) -> Self {
+        Self {
+            namespace: &pod.at.namespace,
+            labels: &pod.labels,
+            pools: &pod.pools,
+        }
+    }
+}
+
+/// What named the pools of an interface, in Spiderpool's order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The pod, for each interface.
+    PodPerInterface,
+    /// The pod, for all interfaces.
+    PodForAll,
+    /// The namespace's defaults.
+    Namespace,
+    /// The network.
+    Network,
+    /// Nothing: the pools marked as the cluster's default.
+    Cluster,
+}
+
+/// The pools named for one interface, and what named them; none where pools are made for the pod when it starts.
+/// The first rule that names pools counts alone, even when its pools are full (Spiderpool,
+/// `pkg/ipam/pool_selections.go`).
+pub(super) fn choice(
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    ipam: &Ipam,
+    snapshot: &ClusterSnapshot,
+) -> Result<Option<(Rule, PoolChoice)>, Refusal> {
+    let Ipam::Spiderpool { v4, v6 } = ipam else {
+        return Ok(None);
+    };
+    let unreadable = |problems: &Problems| Refusal::PodUnreadable(problems.clone());
+    match asker.pools.as_ref().map_err(unreadable)? {
+        // What the subnet has left is not known here.
+        PoolRequest::Subnet => return Ok(None),
+        PoolRequest::PerInterface(list) => {
+            return Ok(Some((Rule::PodPerInterface, listed(list, interface)?)));
+        }
+        PoolRequest::All(choice) => return Ok(Some((Rule::PodForAll, choice.clone()))),
+        PoolRequest::None => {}
+    }
+    let namespace = snapshot.namespaces.get(asker.namespace);
+    let default = match namespace.map(|namespace| &namespace.default_pools) {
+        Some(default) => default.as_ref().map_err(unreadable)?.clone(),
+        None => PoolChoice::default(),
+    };
+    Ok(Some(if default != PoolChoice::default() {
+        (Rule::Namespace, default)
+    } else if !v4.is_empty() || !v6.is_empty() {
+        let own = PoolChoice {
+            v4: v4.clone(),
+            v6: v6.clone(),
+        };
+        (Rule::Network, own)
+    } else {
+        (Rule::Cluster, cluster_default(snapshot))
+    }))
+}
+
+/// The addresses Spiderpool will be asked for on one interface.
+pub(super) fn demands(
+    asker: Asker<'_>,
     interface: &InterfaceName,
     network: &NetworkRef,
     attachment: &Attachment,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
-    let Ipam::Spiderpool { v4, v6 } = &attachment.ipam else {
+    let Some((_, choice)) = choice(asker, interface, &attachment.ipam, snapshot)? else {
         return Ok(Vec::new());
-    };
-    let request = pod
-        .pools
-        .as_ref()
-        .map_err(|problems| Refusal::PodUnreadable(problems.clone()))?;
-    let namespace = snapshot.namespaces.get(&pod.at.namespace);
-    let choice = match request {
-        // Pools are made for the pod when it starts; what the subnet has left is not known here.
-        PoolRequest::Subnet => return Ok(Vec::new()),
-        PoolRequest::PerInterface(list) => listed(list, interface)?,
-        PoolRequest::All(choice) => choice.clone(),
-        PoolRequest::None => {
-            let default = match namespace.map(|namespace| &namespace.default_pools) {
-                Some(Err(problems)) => return Err(Refusal::PodUnreadable(problems.clone())),
-                Some(Ok(choice)) => choice.clone(),
-                None => PoolChoice::default(),
-            };
-            if default != PoolChoice::default() {
-                default
-            } else if !v4.is_empty() || !v6.is_empty() {
-                PoolChoice {
-                    v4: v4.clone(),
-                    v6: v6.clone(),
-                }
-            } else {
-                cluster_default(snapshot)
-            }
-        }
     };
     let mut demands = Vec::new();
     for (family, names, enabled) in [
@@ -272,7 +321,7 @@ fn demands(
         if named.is_empty() {
             continue;
         }
-        let candidates = usable(&named, family, pod, interface, network, snapshot)?;
+        let candidates = usable(&named, family, asker, interface, network, snapshot)?;
         demands.push(Demand {
             interface: interface.clone(),
             family,
@@ -359,31 +408,67 @@ fn resolve(
     Ok(found.into_values().collect())
 }
 
+/// What keeps a pod from a pool, on whatever node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// The pool is being deleted.
+    Terminating,
+    /// The pool is disabled.
+    Disabled,
+    /// Its addresses are of the other family.
+    Family,
+    /// It is for other namespaces.
+    Namespace,
+    /// It is for other pods.
+    Pod,
+    /// It is for other networks.
+    Network,
+}
+
+/// Everything that keeps the pod from a pool.
+pub(super) fn obstacles(
+    pool: &PoolFacts,
+    family: Family,
+    asker: Asker<'_>,
+    network: &NetworkRef,
+    snapshot: &ClusterSnapshot,
+) -> Vec<Obstacle> {
+    let empty = Labels::new();
+    let namespace_labels = snapshot
+        .namespaces
+        .get(asker.namespace)
+        .map_or(&empty, |namespace| &namespace.labels);
+    let for_pod = pool
+        .pods
+        .as_ref()
+        .is_none_or(|selector| selector.matches(asker.labels));
+    let for_network = pool.networks.is_empty() || pool.networks.contains(network);
+    [
+        (Obstacle::Terminating, pool.terminating),
+        (Obstacle::Disabled, pool.disabled),
+        (Obstacle::Family, pool.family != family),
+        (
+            Obstacle::Namespace,
+            !pool.namespaces.admits(asker.namespace, namespace_labels),
+        ),
+        (Obstacle::Pod, !for_pod),
+        (Obstacle::Network, !for_network),
+    ]
+    .into_iter()
+    .filter_map(|(obstacle, there)| there.then_some(obstacle))
+    .collect()
+}
+
 /// Of the pools named, those that this pod may use on some node.
 fn usable(
     named: &[Arc<Pool>],
     family: Family,
-    pod: &Pod,
+    asker: Asker<'_>,
     interface: &InterfaceName,
     network: &NetworkRef,
     snapshot: &ClusterSnapshot,
 ) -> Result<Vec<Arc<Pool>>, Refusal> {
-    let empty = super::selector::Labels::new();
-    let namespace_labels = snapshot
-        .namespaces
-        .get(&pod.at.namespace)
-        .map_or(&empty, |namespace| &namespace.labels);
-    let admits = |facts: &PoolFacts| {
-        !facts.terminating
-            && !facts.disabled
-            && facts.family == family
-            && facts.namespaces.admits(&pod.at.namespace, namespace_labels)
-            && facts
-                .pods
-                .as_ref()
-                .is_none_or(|selector| selector.matches(&pod.labels))
-            && (facts.networks.is_empty() || facts.networks.iter().any(|tied| tied == network))
-    };
+    let admits = |facts: &PoolFacts| obstacles(facts, family, asker, network, snapshot).is_empty();
     let candidates: Vec<Arc<Pool>> = named
         .iter()
         .filter(|pool| pool.reading.as_ref().is_ok_and(admits))

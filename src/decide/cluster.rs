@@ -23,6 +23,8 @@ pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
 pub struct ClusterSnapshot {
     /// Counts the changes that led here; tells two snapshots apart.
     pub generation: u64,
+    /// Pods are known, so that `used` tells what is taken; a webhook on its own does not watch them.
+    pub knows_pods: bool,
     /// All nodes.
     pub nodes: Map<NodeName, Arc<Node>>,
     /// What the SR-IOV operator says of nodes; a node without an entry has no state.

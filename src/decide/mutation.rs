@@ -14,12 +14,15 @@ use super::names::{
     SchedulerName,
 };
 use super::network::{Attachment, Ipam, Network, Plugin, Selection};
+use super::pod::PoolRequest;
 use super::policy::{self, Annotations, Locality, PodPolicy, Rails, Wanted};
 use super::problem::{Problem, Problems, quoted};
 use super::selector::Labels;
 use super::settings::{SchedulerMode, Settings};
 
 mod gang;
+mod links;
+mod pools;
 mod refusals;
 mod warnings;
 
@@ -31,6 +34,8 @@ use self::refusals::Findings;
 pub struct PodFacts {
     /// Its namespace.
     pub namespace: NamespaceName,
+    /// The pools it asks Spiderpool for, or what is wrong with that.
+    pub pools: Result<PoolRequest, Problems>,
     /// Its annotations.
     pub annotations: Annotations,
     /// The networks it lists itself, or what is wrong with its list.
@@ -74,6 +79,8 @@ pub struct ContainerFacts {
     pub requests: BTreeMap<ResourceName, u32>,
     /// Extended resources it is limited to.
     pub limits: BTreeMap<ResourceName, u32>,
+    /// The pod's resource claims it uses.
+    pub claims: Vec<String>,
     /// It can lock memory as it is: by capability or because it is privileged.
     pub locks_memory: bool,
     /// It has a variable of the name under which we tell a pod's place on the fabric.
@@ -272,6 +279,8 @@ fn complete(
     {
         *needs.entry(resource).or_default() += 1;
     }
+    findings.links(&interfaces);
+    let pools = findings.pools(pod, &interfaces, snapshot, settings);
     findings.pod(pod, &interfaces, &needs, settings);
     let target = findings.target(pod, policy, &needs, settings);
     let gang = gang::of(pod, policy, snapshot, settings);
@@ -296,6 +305,8 @@ fn complete(
     let (gang, may_grow) = gang.map_or((None, false), |(gang, may_grow)| (Some(gang), may_grow));
     let mut warnings = warnings::all(pod, policy, &needs, snapshot, settings, locks && !may_lock);
     warnings.extend(gang::warning(gang.as_ref(), may_grow));
+    warnings.extend(warnings::of_the_day(pod, &interfaces, &needs, &pools, snapshot));
+    warnings.truncate(warnings::MOST);
     Admission::Mutate(Mutation {
         networks: appended,
         vfs: vf_changes(pod, place, container, &needs),
@@ -357,6 +368,7 @@ impl PodFacts {
             host_network: false,
             scheduler: None,
             labels: Labels::new(),
+            pools: Ok(PoolRequest::None),
             owner: None,
             pod_group: None,
         }

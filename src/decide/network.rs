@@ -26,6 +26,41 @@ pub struct Attachment {
     pub plugin: Plugin,
     /// Who gives it addresses.
     pub ipam: Ipam,
+    /// How an `ib-sriov` network wants its VFs set up; as by default for any other.
+    pub infiniband: Infiniband,
+}
+
+/// What an `ib-sriov` network says of its VFs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Infiniband {
+    /// `link_state`.
+    pub link: LinkState,
+    /// `pkey`, as it is written; the plugin passes it over, ib-kubernetes reads it.
+    pub pkey: Option<String>,
+}
+
+/// `link_state` of an `ib-sriov` network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// On, or as the PF's.
+    #[default]
+    Usable,
+    /// Off: no packet ever passes.
+    Disabled,
+    /// None that the plugin knows: it refuses to attach the VF.
+    Unknown(String),
+}
+
+impl LinkState {
+    /// The state of this name, which the plugin reads in lower case only.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        match name {
+            "" | "auto" | "enable" => Self::Usable,
+            "disable" => Self::Disabled,
+            other => Self::Unknown(other.to_owned()),
+        }
+    }
 }
 
 /// The CNI plugin of a network, as far as it decides where a pod can run.

@@ -8,7 +8,7 @@ use super::amounts::{Amounts, ONE};
 use super::annotation;
 use super::cluster::{ClusterSnapshot, Members};
 use super::names::{GangRef, NetworkRef, PodRef, ResourceName};
-use super::network::{Attachment, Ipam, Network, Plugin, Selection};
+use super::network::{Attachment, Infiniband, Ipam, Network, Plugin, Selection};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync, VfGroup};
 use super::pod::{Affinity, Gang, Namespace, Phase, Pod, PoolChoice, PoolRequest};
 use super::policy::Locality;
@@ -85,6 +85,7 @@ impl Cluster {
                         v4: vec![name.clone()],
                         v6: Vec::new(),
                     },
+                    infiniband: Infiniband::default(),
                 }),
             };
             snapshot

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::cluster::convert;
 use crate::cluster::multus::{self, Element};
 use crate::cluster::quantity;
 use crate::decide::annotation;
@@ -118,6 +119,16 @@ pub struct RawResources {
     pub requests: Option<BTreeMap<String, Quantity>>,
     /// What it is given at most.
     pub limits: Option<BTreeMap<String, Quantity>>,
+    /// Which of the pod's resource claims it uses.
+    pub claims: Option<Vec<RawClaim>>,
+}
+
+/// A use of a resource claim.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawClaim {
+    /// The claim's name in the pod.
+    pub name: String,
 }
 
 /// A quantity, which YAML files may write as a number.
@@ -219,6 +230,7 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
     );
     let facts = PodFacts {
         namespace,
+        pools: convert::pod::pools(&annotations),
         annotations,
         networks: own,
         default_network,
@@ -304,6 +316,12 @@ fn containers(
                 .iter()
                 .flatten()
                 .any(|variable| variable.name == POSITION_VARIABLE),
+            claims: resources
+                .and_then(|resources| resources.claims.as_deref())
+                .unwrap_or_default()
+                .iter()
+                .map(|claim| claim.name.clone())
+                .collect(),
             locks_memory: container
                 .security_context
                 .as_ref()

@@ -9,6 +9,7 @@
     reason = "tables of cases are long, and what tests call says what it expects in the shortest way"
 )]
 
+mod addresses;
 mod cluster;
 mod http;
 mod properties;

@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, ib_network, operations, patched, pod};
 
 /// A case: what it is about, the namespace, the pod.
-type Case = (&'static str, &'static str, Value);
+pub(crate) type Case = (&'static str, &'static str, Value);
 
 /// Admits every case, twice where it is allowed, and shows what came of it, without operations below `hidden`.
 async fn shown(cases: Vec<Case>, hidden: &str) -> String {
-    let cluster = Cluster::new();
+    shown_in(&Cluster::new(), cases, hidden).await
+}
+
+/// As [`shown`], in this cluster.
+pub(crate) async fn shown_in(cluster: &Cluster, cases: Vec<Case>, hidden: &str) -> String {
     let mut text = String::new();
     for (about, namespace, pod) in cases {
         let response = cluster.admit(namespace, &pod).await;
@@ -61,7 +65,7 @@ fn profile(pairs: &[(&str, &str)]) -> Value {
     pod(&annotations)
 }
 
-fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
+pub(crate) fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     pod.pointer_mut(parent).unwrap()[field] = value;
     pod
@@ -71,7 +75,7 @@ fn containers(list: Value) -> Value {
     with(profile(&[]), "/spec/containers", list)
 }
 
-const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
 #[tokio::test]
 async fn networks_and_resources() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cluster::objects::Texts;
 use crate::decide::annotation;
 use crate::decide::names::{NetworkRef, ProfileName, ResourceName};
-use crate::decide::network::{Attachment, Ipam, Network, Plugin};
+use crate::decide::network::{Attachment, Infiniband, Ipam, LinkState, Network, Plugin};
 use crate::decide::problem::{Problem, Problems};
 
 /// A network from its NetworkAttachmentDefinition.
@@ -20,23 +20,23 @@ pub fn attachment(object: &DynamicObject) -> Network {
         name,
         |label, annotations, problems| {
             let config = object.data.get("spec").and_then(|spec| spec.get("config"));
-            let (plugin, ipam) = match config.filter(|config| !config.is_null()) {
+            let attached = match config.filter(|config| !config.is_null()) {
                 // Multus then takes the configuration of this name from the node's disk, where nobody can look.
                 None | Some(Value::String(_))
                     if config
                         .and_then(Value::as_str)
                         .is_none_or(|text| text.trim().is_empty()) =>
                 {
-                    (Plugin::Other, Ipam::Unlimited)
+                    unknown()
                 }
                 Some(Value::String(text)) => {
                     let place = format!("{label}, spec.config");
                     super::read_text::<ConfigObject>(&place, text).map_or_else(
                         |problem| {
                             problems.push(problem);
-                            (Plugin::Other, Ipam::Unlimited)
+                            unknown()
                         },
-                        ConfigObject::plugin_and_ipam,
+                        ConfigObject::attaches,
                     )
                 }
                 _ => {
@@ -46,16 +46,15 @@ pub fn attachment(object: &DynamicObject) -> Network {
                         "a CNI configuration as JSON text",
                         "quote the configuration (config: |)",
                     ));
-                    (Plugin::Other, Ipam::Unlimited)
+                    unknown()
                 }
             };
-            (
-                annotations
+            Attachment {
+                resource: annotations
                     .get(annotation::RESOURCE_NAME)
                     .map(|name| ResourceName::from(name.trim())),
-                plugin,
-                ipam,
-            )
+                ..attached
+            }
         },
     )
 }
@@ -78,7 +77,7 @@ pub fn multus_config(object: &DynamicObject) -> Network {
             Ok(spec) => spec.attaches(),
             Err(problem) => {
                 problems.push(problem);
-                (None, Plugin::Other, Ipam::Unlimited)
+                unknown()
             }
         },
     )
@@ -89,7 +88,7 @@ fn network(
     object: &DynamicObject,
     kind: &str,
     name: &str,
-    attaches: impl FnOnce(&str, &Texts, &mut Problems) -> (Option<ResourceName>, Plugin, Ipam),
+    attaches: impl FnOnce(&str, &Texts, &mut Problems) -> Attachment,
 ) -> Network {
     let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
     let label = format!("{kind} {namespace}/{name}");
@@ -97,17 +96,38 @@ fn network(
     let mut problems = Problems::none();
     let profiles = profiles(&label, &annotations, &mut problems);
     let rail = rail(&label, &annotations, &mut problems);
-    let (resource, plugin, ipam) = attaches(&label, &annotations, &mut problems);
-    let resource = resource.filter(|resource| !resource.as_str().is_empty());
+    let read = attaches(&label, &annotations, &mut problems);
     Network {
         at: NetworkRef::new(namespace, name),
         profiles,
         reading: problems.or(Attachment {
             rail,
-            resource,
-            plugin,
-            ipam,
+            resource: read.resource.filter(|resource| !resource.as_str().is_empty()),
+            ..read
         }),
+    }
+}
+
+/// A network of which nothing is known.
+fn unknown() -> Attachment {
+    Attachment {
+        rail: None,
+        resource: None,
+        plugin: Plugin::Other,
+        ipam: Ipam::Unlimited,
+        infiniband: Infiniband::default(),
+    }
+}
+
+/// Both fields as text; a partition key is at times written as a number, which is told where it matters.
+fn infiniband(link_state: Option<&str>, pkey: Option<&Value>) -> Infiniband {
+    let pkey = pkey.filter(|value| !value.is_null()).map(|value| {
+        let text = value.as_str();
+        text.map_or_else(|| value.to_string(), str::to_owned)
+    });
+    Infiniband {
+        link: LinkState::of(link_state.unwrap_or_default()),
+        pkey: pkey.filter(|text| !text.is_empty()),
     }
 }
 
@@ -168,6 +188,8 @@ struct PluginObject {
     rdma_isolation: Option<bool>,
     #[serde(rename = "ibKubernetesEnabled")]
     ib_kubernetes: Option<bool>,
+    link_state: Option<Value>,
+    pkey: Option<Value>,
     ipam: Option<IpamObject>,
 }
 
@@ -180,7 +202,7 @@ struct IpamObject {
 }
 
 impl ConfigObject {
-    fn plugin_and_ipam(self) -> (Plugin, Ipam) {
+    fn attaches(self) -> Attachment {
         let plugins = match self.plugins {
             Some(plugins) => plugins,
             None => vec![self.single],
@@ -202,6 +224,12 @@ impl ConfigObject {
         } else {
             Plugin::Other
         };
+        let infiniband = has("ib-sriov")
+            .map(|ib| {
+                let link_state = ib.link_state.as_ref().and_then(Value::as_str);
+                infiniband(link_state, ib.pkey.as_ref())
+            })
+            .unwrap_or_default();
         let ipam = plugins
             .into_iter()
             .filter_map(|plugin| plugin.ipam)
@@ -210,7 +238,12 @@ impl ConfigObject {
                 v4: ipam.default_ipv4_ippool.unwrap_or_default(),
                 v6: ipam.default_ipv6_ippool.unwrap_or_default(),
             });
-        (plugin, ipam)
+        Attachment {
+            plugin,
+            ipam,
+            infiniband,
+            ..unknown()
+        }
     }
 }
 
@@ -239,6 +272,8 @@ struct Block {
     rdma_resource_name: Option<String>,
     rdma_isolation: Option<bool>,
     enable_ib_kubernetes: Option<bool>,
+    link_state: Option<String>,
+    pkey: Option<Value>,
     ippools: Option<PoolsObject>,
 }
 
@@ -251,7 +286,7 @@ struct PoolsObject {
 
 impl MultusSpec {
     /// As Spiderpool's `pkg/multuscniconfig` makes the NetworkAttachmentDefinition, defaults included.
-    fn attaches(self) -> (Option<ResourceName>, Plugin, Ipam) {
+    fn attaches(self) -> Attachment {
         let block = match self.cni_type.as_deref().unwrap_or("custom") {
             "ib-sriov" => self.ibsriov,
             "sriov" => self.sriov,
@@ -265,11 +300,14 @@ impl MultusSpec {
                     .custom_cni
                     .as_deref()
                     .and_then(|text| serde_json::from_str(text).ok());
-                let (plugin, ipam) = config.unwrap_or_default().plugin_and_ipam();
-                return (None, plugin, ipam);
+                return config.unwrap_or_default().attaches();
             }
         }
         .unwrap_or_default();
+        let infiniband = match self.cni_type.as_deref() {
+            Some("ib-sriov") => infiniband(block.link_state.as_deref(), block.pkey.as_ref()),
+            _ => Infiniband::default(),
+        };
         let plugin = match self.cni_type.as_deref() {
             Some("ib-sriov") => Plugin::IbSriov {
                 rdma_isolation: block.rdma_isolation.unwrap_or(true),
@@ -289,14 +327,16 @@ impl MultusSpec {
                 v6: pools.ipv6.unwrap_or_default(),
             }
         };
-        (
-            block
+        Attachment {
+            rail: None,
+            resource: block
                 .resource_name
                 .or(block.rdma_resource_name)
                 .map(ResourceName::from),
             plugin,
             ipam,
-        )
+            infiniband,
+        }
     }
 }
 
@@ -348,6 +388,26 @@ mod tests {
         );
         assert!(text.contains("hpc/rail1, spec.config"), "{text}");
         assert!(text.contains("expected a boolean"), "{text}");
+    }
+
+    #[test]
+    fn link_and_partition_key_are_read_from_both_kinds() {
+        let config = object(json!({
+            "metadata": {"name": "rail1", "namespace": "hpc"},
+            "spec": {"cniType": "ib-sriov", "ibsriov": {"linkState": "disable", "pkey": "1000"}},
+        }));
+        // A number, as some guides write it.
+        let made = object(json!({
+            "metadata": {"name": "rail1", "namespace": "hpc"},
+            "spec": {"config": r#"{"plugins":[{"type":"tuning","pkey":[1]},{"type":"ib-sriov","link_state":"disable","pkey":1000}]}"#},
+        }));
+        for network in [multus_config(&config), attachment(&made)] {
+            let infiniband = network.reading.unwrap().infiniband;
+            assert_eq!(
+                (infiniband.link, infiniband.pkey.as_deref()),
+                (LinkState::Disabled, Some("1000"))
+            );
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Attachment, ClusterSnapshot, ContainerFacts, GangChange, Interface, InterfaceName, Ipam, Locality,
-    Network, NetworkRef, OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems, ProfileName,
-    Rails, ResourceName, Settings, annotation, most_free, quoted,
+    Attachment, ClusterSnapshot, ContainerFacts, GangChange, Interface, InterfaceName, Locality, Network,
+    NetworkRef, OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems, ProfileName, Rails,
+    ResourceName, Settings, annotation, most_free, quoted,
 };
 use crate::decide::tier::Tiers;
 
@@ -32,12 +32,22 @@ impl Findings {
         self.problems.extend(problems);
     }
 
-    fn refuse(&mut self, problem: Problem) {
+    /// Whether this very problem has been found before; pods are refused rarely, and have few.
+    pub(super) fn knows(&self, problem: &Problem) -> bool {
+        self.problems.iter().any(|known| known == problem)
+    }
+
+    /// Whether some network of the pod is missing or cannot be read.
+    pub(super) fn lacks_networks(&self) -> bool {
+        !self.reported.is_empty()
+    }
+
+    pub(super) fn refuse(&mut self, problem: Problem) {
         self.lasting = true;
         self.problems.push(problem);
     }
 
-    fn unknown_yet(&mut self, problem: Problem) {
+    pub(super) fn unknown_yet(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -281,25 +291,6 @@ impl Findings {
                 format!(
                     "remove hostNetwork, or set the annotation {}: \"false\"",
                     annotation::INJECT
-                ),
-            ));
-        }
-        let n_spiderpool = interfaces
-            .iter()
-            .filter(|interface| matches!(interface.attachment.ipam, Ipam::Spiderpool { .. }))
-            .count();
-        if let Some(pools) = pod
-            .annotations
-            .get(annotation::IPAM_POOL)
-            .filter(|_| n_spiderpool > 1)
-        {
-            self.refuse(Problem::new(
-                format!("pod annotation {}", annotation::IPAM_POOL),
-                quoted(pools),
-                format!("pools per interface: this one gives all {n_spiderpool} interfaces the same"),
-                format!(
-                    "remove it, so that each network's own pools apply, or write {}",
-                    annotation::IPAM_POOLS
                 ),
             ));
         }

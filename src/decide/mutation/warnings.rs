@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::pools::Pools;
 use super::{
-    ClusterSnapshot, DEFAULT_SCHEDULER, PodFacts, PodPolicy, Rails, ResourceName, SchedulerMode, Settings,
-    annotation,
+    ClusterSnapshot, DEFAULT_SCHEDULER, Interface, PodFacts, PodPolicy, Rails, ResourceName, SchedulerMode,
+    Settings, annotation,
 };
+use crate::decide::claim::Demand;
+use crate::decide::node::RdmaMode;
+
+/// More than these nobody reads; the most important come first.
+pub(super) const MOST: usize = 5;
 
 /// The pod itself asked to have its own networks completed, and lists none.
 pub(super) fn no_networks() -> String {
@@ -39,6 +45,116 @@ pub(super) fn all(
     .collect()
 }
 
+/// What keeps the pod waiting today, or may: another day it may not.
+pub(super) fn of_the_day(
+    pod: &PodFacts,
+    interfaces: &[Interface<'_>],
+    needs: &BTreeMap<&ResourceName, u32>,
+    pools: &Pools,
+    snapshot: &ClusterSnapshot,
+) -> Vec<String> {
+    [
+        full(pools),
+        closed(pools),
+        mode_unknown(interfaces, snapshot),
+        claims(pod, needs),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// An interface whose pools have no address left. What is promised to pods that are starting is not counted here:
+/// the extender does.
+fn full(pools: &Pools) -> Option<String> {
+    let full: Vec<&Demand> = pools
+        .demands
+        .iter()
+        .filter(|demand| {
+            let mut facts = demand
+                .candidates
+                .iter()
+                .filter_map(|pool| pool.reading.as_ref().ok());
+            facts.all(|facts| facts.free == 0)
+        })
+        .collect();
+    let (first, others) = full.split_first()?;
+    let (pool, more) = first.candidates.split_first()?;
+    Some(format!(
+        "IP pool {}{} of interface {}{} has no free address now: the pod waits until one is released",
+        pool.name,
+        and_more(more.len()),
+        first.interface,
+        and_more(others.len()),
+    ))
+}
+
+/// An interface whose pools are all closed to the pod, by what may change before it runs.
+fn closed(pools: &Pools) -> Option<String> {
+    let ((interface, pool), others) = pools.closed.split_first()?;
+    Some(format!(
+        "IP pool {pool} of interface {interface}{} is disabled, being deleted or for pods with other labels: the pod \
+         waits until that changes",
+        and_more(others.len())
+    ))
+}
+
+/// Networks that need exclusive mode, where no node that offers their VFs is known to be in it. Where no node has
+/// a state at all, there is no SR-IOV operator, and saying so with every pod helps nobody.
+fn mode_unknown(interfaces: &[Interface<'_>], snapshot: &ClusterSnapshot) -> Option<String> {
+    if snapshot.sriov.is_empty() {
+        return None;
+    }
+    let mode = |node| {
+        let state = snapshot.sriov.get(node)?;
+        Some(state.reading.as_ref().ok()?.rdma)
+    };
+    interfaces
+        .iter()
+        .filter(|interface| interface.attachment.plugin.rdma_isolation())
+        .find_map(|interface| {
+            let resource = interface.attachment.resource.as_ref()?;
+            let mut modes = snapshot
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.offers.count(resource) > 0)
+                .map(|(name, _)| mode(name).unwrap_or(RdmaMode::Unknown))
+                .peekable();
+            modes.peek()?;
+            modes.all(|mode| mode == RdmaMode::Unknown).then(|| {
+                format!(
+                    "no node that offers {resource} says in its SriovNetworkNodeState whether it is in exclusive RDMA \
+                     mode, which network {} needs",
+                    interface.network
+                )
+            })
+        })
+}
+
+/// A pod that brings resource claims, too. Multus looks for a network's devices among those of claims as well, by an
+/// attribute of the device in its ResourceSlice; which devices a claim will bring depends on its DeviceClass and on
+/// the node. So whether it covers a network's resource already cannot be known from the pod, and it is only told.
+fn claims(pod: &PodFacts, needs: &BTreeMap<&ResourceName, u32>) -> Option<String> {
+    let resource = needs.keys().next()?;
+    let (_, container) = pod
+        .all_containers()
+        .find(|(_, container)| container.lasting && !container.claims.is_empty())?;
+    let claim = container.claims.first()?;
+    Some(format!(
+        "container {} uses resource claim {claim}: where it brings the VFs of {resource}{}, the pod gets them twice; \
+         keep either the claim or the networks",
+        container.name,
+        and_more(needs.len().saturating_sub(1))
+    ))
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
 fn lock_memory(pod: &PodFacts) -> String {
     format!(
         "the Pod Security level of namespace {} forbids the capability IPC_LOCK, which was left out: RDMA then \
@@ -63,12 +179,9 @@ fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> 
         .map(|resource| resource.as_str())
         .collect();
     let (first, others) = missing.split_first()?;
-    let others = match others.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     Some(format!(
-        "no node offers {first}{others} now: the pod waits until the device plugin has registered VFs"
+        "no node offers {first}{} now: the pod waits until the device plugin has registered VFs",
+        and_more(others.len())
     ))
 }
 
@@ -76,7 +189,7 @@ fn uncounted(policy: &PodPolicy, snapshot: &ClusterSnapshot) -> Option<String> {
     let Rails::Count(count) = policy.rails else {
         return None;
     };
-    snapshot.nodes.is_empty().then(|| {
+    (snapshot.nodes.is_empty() || !snapshot.knows_pods).then(|| {
         format!(
             "{}: {count} took the first rails of the profile: how many VFs are free on each is not known here",
             annotation::RAILS
