@@ -6,7 +6,7 @@
 
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -124,12 +124,6 @@ impl Index {
         if state.age() {
             self.publish(&mut state);
         }
-    }
-
-    /// Objects that cannot be read, by kind, with what is wrong.
-    #[must_use]
-    pub fn unreadable(&self) -> BTreeMap<(Kind, Key), Problems> {
-        self.lock().unreadable.clone()
     }
 
     /// How many objects of a kind cannot be read.

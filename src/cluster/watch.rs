@@ -31,7 +31,7 @@ pub trait Progress: Send + Sync + 'static {
     fn unreadable(&self, kind: Kind, objects: usize);
 }
 
-/// The kinds that decide where a pod can go; the webhook alone needs fewer.
+/// The kinds that decide where a pod can go; the webhook alone needs fewer. Pods come first: see [`FOR_ADMISSION`].
 pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Pod,
     Kind::Node,
@@ -46,16 +46,10 @@ pub const FOR_PLACEMENT: &[Kind] = &[
 
 /// The kinds admission goes by: all but pods, of which there are many and which change all the time. What nodes
 /// offer and pools have left is for warnings only.
-pub const FOR_ADMISSION: &[Kind] = &[
-    Kind::Node,
-    Kind::Namespace,
-    Kind::Job,
-    Kind::Attachment,
-    Kind::MultusConfig,
-    Kind::Pool,
-    Kind::ReservedIp,
-    Kind::NodeState,
-];
+pub const FOR_ADMISSION: &[Kind] = match FOR_PLACEMENT {
+    [Kind::Pod, others @ ..] => others,
+    all => all,
+};
 
 /// Watches one kind into the index until `stop`.
 pub async fn watch(

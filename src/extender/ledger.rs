@@ -125,18 +125,6 @@ impl Ledger {
             .unwrap_or_else(PoisonError::into_inner)
             .strike(uid);
     }
-
-    /// How many holds and reservations are in force.
-    #[must_use]
-    pub fn len(&self) -> (usize, usize) {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = book
-            .entries
-            .values()
-            .filter(|entry| entry.kind == Kind::Hold)
-            .count();
-        (holds, book.entries.len() - holds)
-    }
 }
 
 impl Book {
