@@ -369,7 +369,7 @@ fn the_scheduler_is_the_one_the_webhook_names_and_asks_the_extender_beside_it() 
     assert_eq!(extender["urlPrefix"], format!("http://{address}"));
     assert_eq!(extender["nodeCacheCapable"], true);
     assert_eq!(extender["ignorable"], false);
-    for verb in ["filter", "prioritize", "bind"] {
+    for verb in ["filter", "prioritize", "preempt", "bind"] {
         assert_eq!(extender[format!("{verb}Verb")], verb);
     }
     let lease = &configuration["leaderElection"];

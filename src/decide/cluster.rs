@@ -12,7 +12,7 @@ use super::amounts::Amounts;
 use super::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName};
 use super::network::Network;
 use super::node::{Node, SriovState};
-use super::pod::{Namespace, Pod};
+use super::pod::{Namespace, Phase, Pod};
 use super::pool::Pool;
 
 /// An ordered map whose clone costs nothing.
@@ -86,6 +86,36 @@ impl ClusterSnapshot {
                 .then_with(|| a.at.namespace.cmp(&b.at.namespace))
         });
         networks
+    }
+
+    /// Forgets a bound pod and what it takes of its node; what the IPAM's records show for it stays as it is.
+    pub(super) fn evict(&mut self, pod: &Pod) {
+        let uid = &pod.at.uid;
+        self.bound.remove_mut(uid);
+        self.unallocated.remove_mut(uid);
+        if let Phase::Bound(node) = &pod.phase
+            && let Some(used) = self.used.get(node)
+        {
+            let mut used = Amounts::clone(used);
+            used.take(&pod.takes);
+            self.used.insert_mut(node.clone(), Arc::new(used));
+        }
+        let gang = pod
+            .gang
+            .as_ref()
+            .ok()
+            .and_then(Option::as_ref)
+            .map(|gang| GangRef {
+                namespace: pod.at.namespace.clone(),
+                name: gang.name.clone(),
+            });
+        if let Some(gang) = gang
+            && let Some(members) = self.gangs.get(&gang)
+        {
+            let mut members = Members::clone(members);
+            members.bound.remove(uid);
+            self.gangs.insert_mut(gang, Arc::new(members));
+        }
     }
 
     /// Every profile that some network belongs to, in order.

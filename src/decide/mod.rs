@@ -21,6 +21,7 @@ pub mod placement;
 pub mod pod;
 pub mod policy;
 pub mod pool;
+pub mod preemption;
 pub mod problem;
 pub mod reason;
 pub mod selector;

@@ -246,6 +246,14 @@ impl Cluster {
         self.snapshot.unallocated.insert_mut(pod.at.uid.clone(), pod);
         self
     }
+
+    /// This bound pod has all its addresses; the pools' counts are the test's own to set.
+    pub(crate) fn allocated(mut self, name: &str) -> Self {
+        self.snapshot
+            .unallocated
+            .remove_mut(format!("uid-{name}").as_str());
+        self
+    }
 }
 
 fn resource(rail: u32) -> ResourceName {

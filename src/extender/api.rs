@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cluster::objects::PodObject;
 
@@ -40,6 +40,102 @@ pub struct HostPriority {
     pub host: String,
     /// 0 to 10; an integer, or the scheduler drops the whole answer without a word.
     pub score: u8,
+}
+
+/// What `preempt` is asked: for each candidate node, the pods the scheduler would evict from it. They come whole, or by
+/// UID where the extender is known to keep its own cache.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExtenderPreemptionArgs {
+    /// The pod that would take their place.
+    pub pod: PodObject,
+    /// The victims as whole pods.
+    #[serde(default)]
+    node_name_to_victims: Option<BTreeMap<String, Victims>>,
+    /// The victims by UID.
+    #[serde(default)]
+    node_name_to_meta_victims: Option<BTreeMap<String, MetaVictims>>,
+}
+
+impl ExtenderPreemptionArgs {
+    /// The candidates with their victims, in whichever form they came.
+    #[must_use]
+    pub fn candidates(self) -> BTreeMap<String, MetaVictims> {
+        let whole = self.node_name_to_victims.unwrap_or_default().into_iter();
+        whole
+            .map(|(node, victims)| (node, victims.into()))
+            .chain(self.node_name_to_meta_victims.unwrap_or_default())
+            .collect()
+    }
+}
+
+/// How `preempt` answers: the candidates that stay, always by UID.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExtenderPreemptionResult {
+    /// A UID that is not among the candidate's pods would end the scheduler's whole attempt with an error.
+    pub node_name_to_meta_victims: BTreeMap<String, MetaVictims>,
+}
+
+/// The victims on one node, as whole pods, of which the UID matters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Victims {
+    pods: Option<Vec<WholePod>>,
+    #[serde(rename = "NumPDBViolations")]
+    num_pdb_violations: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct WholePod {
+    metadata: WholePodMetadata,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct WholePodMetadata {
+    uid: String,
+}
+
+/// The victims on one node, by UID.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MetaVictims {
+    /// Who would be evicted.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub pods: Vec<MetaPod>,
+    /// How many of them against their PodDisruptionBudget; the scheduler's own count, handed back as it came.
+    #[serde(rename = "NumPDBViolations")]
+    pub num_pdb_violations: i64,
+}
+
+/// A victim.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MetaPod {
+    /// Its UID.
+    #[serde(rename = "UID")]
+    pub uid: String,
+}
+
+impl From<Victims> for MetaVictims {
+    fn from(victims: Victims) -> Self {
+        let pods = victims.pods.unwrap_or_default().into_iter();
+        Self {
+            pods: pods
+                .map(|pod| MetaPod {
+                    uid: pod.metadata.uid,
+                })
+                .collect(),
+            num_pdb_violations: victims.num_pdb_violations,
+        }
+    }
+}
+
+/// Go writes an empty slice as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<MetaPod>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// What `bind` is asked.

@@ -52,7 +52,7 @@ pub struct State {
 }
 
 /// Tells the scheduler to come back with growing pauses.
-const NOT_READY: &str = "pointsman is still reading the cluster; see its /readyz";
+pub(super) const NOT_READY: &str = "pointsman is still reading the cluster; see its /readyz";
 
 /// What to configure when the scheduler sends whole Node objects: they break its own scoring
 /// (kubernetes/kubernetes#141781), so that form is not served.
@@ -63,6 +63,7 @@ pub fn router(state: State) -> Router {
     Router::new()
         .route("/filter", post(filter))
         .route("/prioritize", post(prioritize))
+        .route("/preempt", post(super::preempt::preempt))
         .route("/bind", post(bind))
         // axum's own limit of 2 MB is below 15,000 node names; whoever serves this sets one.
         .layer(DefaultBodyLimit::disable())
@@ -124,7 +125,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
 }
 
 /// Each reason with the number of nodes, one of them as an example, and the remedy.
-fn explain(tally: &BTreeMap<Reason, (u64, &NodeName, &Refusal)>) -> String {
+pub(super) fn explain(tally: &BTreeMap<Reason, (u64, &NodeName, &Refusal)>) -> String {
     let parts = tally.iter().map(|(reason, (nodes, example, refusal))| {
         format!(
             "{nodes} x {}, as {example}: {refusal}; {}",
@@ -271,14 +272,15 @@ fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<
 }
 
 /// One call of the scheduler, from its arrival to its answer.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     verb: Verb,
-    began: Instant,
+    /// When it arrived.
+    pub(super) began: Instant,
     metrics: &'a Metrics,
 }
 
 impl<'a> Call<'a> {
-    fn begin(verb: Verb, state: &'a State) -> Self {
+    pub(super) fn begin(verb: Verb, state: &'a State) -> Self {
         Self {
             verb,
             began: Instant::now(),
@@ -287,7 +289,13 @@ impl<'a> Call<'a> {
     }
 
     /// Answers, counts and logs.
-    fn end(&self, verdict: ExtenderVerdict, pod: &PodRef, why: &str, answer: &impl Serialize) -> Response {
+    pub(super) fn end(
+        &self,
+        verdict: ExtenderVerdict,
+        pod: &PodRef,
+        why: &str,
+        answer: &impl Serialize,
+    ) -> Response {
         let took = self.began.elapsed();
         self.metrics.extender_request(self.verb, verdict, took);
         info!(
@@ -303,7 +311,7 @@ impl<'a> Call<'a> {
         encode(StatusCode::OK, answer)
     }
 
-    fn malformed(&self, problem: &str) -> Response {
+    pub(super) fn malformed(&self, problem: &str) -> Response {
         self.metrics
             .extender_request(self.verb, ExtenderVerdict::Malformed, self.began.elapsed());
         warn!(verb = %self.verb, verdict = %ExtenderVerdict::Malformed, error = problem, "extender");
@@ -311,7 +319,7 @@ impl<'a> Call<'a> {
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let decoded = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         format!(

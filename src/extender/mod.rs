@@ -1,7 +1,8 @@
-//! The kube-scheduler extender: which nodes can take a pod (`/filter`), which is best (`/prioritize`), and the
-//! binding itself (`/bind`), with every promise kept in one ledger until the API shows it.
+//! The kube-scheduler extender: which nodes can take a pod (`/filter`), which is best (`/prioritize`), on which others
+//! may be evicted for it (`/preempt`), and the binding itself (`/bind`), with every promise kept in one ledger until
+//! the API shows it.
 //!
-//! `filter` and `prioritize` write nothing to the API. Handlers decode, convert, decide and encode; the decisions
+//! All but `bind` write nothing to the API. Handlers decode, convert, decide and encode; the decisions
 //! are [`crate::decide`]'s.
 
 pub mod api;
@@ -9,5 +10,6 @@ pub mod bind;
 mod handler;
 pub mod ledger;
 pub mod nudge;
+mod preempt;
 
 pub use handler::{State, router};

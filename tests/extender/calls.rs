@@ -146,9 +146,16 @@ impl Rig {
             "spec": {"containers": [{"name": "c", "resources": {"requests": {"x.io/vf": "1"}, "limits": {"x.io/vf": "1"}}}]}})
     }
 
-    /// The watch has seen the pod.
-    pub(crate) fn remember(&self, pod: &Value) {
-        self.index.apply(pod.clone()).unwrap();
+    /// Such a pod, bound.
+    pub(crate) fn bound_pod(name: &str, node: &str) -> Value {
+        let mut pod = Self::pod(name);
+        pod["spec"]["nodeName"] = json!(node);
+        pod
+    }
+
+    /// The watch has seen the pod, or any other object.
+    pub(crate) fn remember(&self, object: &Value) {
+        self.index.apply(object.clone()).unwrap();
     }
 
     pub(crate) fn fail_next(&self, failure: BindError) {

@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod preempt;
 
 use std::sync::Arc;
 

@@ -339,7 +339,7 @@ async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], exten
             .collect();
         json!({
             "urlPrefix": format!("http://127.0.0.1:{port}"),
-            "filterVerb": "filter", "prioritizeVerb": "prioritize", "bindVerb": "bind",
+            "filterVerb": "filter", "prioritizeVerb": "prioritize", "preemptVerb": "preempt", "bindVerb": "bind",
             "weight": 10, "nodeCacheCapable": true, "enableHTTPS": false, "httpTimeout": "5s",
             "managedResources": managed, "ignorable": false,
         })
