@@ -17,7 +17,9 @@ use std::{ffi::OsString, fs};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhook, MutatingWebhookConfiguration, ValidatingWebhook, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, PodSpec, Service, ServiceAccount};
@@ -32,7 +34,7 @@ use pointsman::config::{Configuration, WebhookObjects};
 use pointsman::decide::annotation;
 use pointsman::decide::settings::{SchedulerMode, Settings};
 use pointsman::telemetry::metrics::Metrics;
-use pointsman::webhook::handler::{MUTATE_PATH, PATIENCE, State, router};
+use pointsman::webhook::handler::{MUTATE_PATH, PATIENCE, State, VALIDATE_PATH, router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -124,6 +126,16 @@ fn webhooks() -> Vec<MutatingWebhook> {
     configuration.webhooks.unwrap()
 }
 
+fn validating() -> Vec<ValidatingWebhook> {
+    let [configuration] =
+        <[ValidatingWebhookConfiguration; 1]>::try_from(all("ValidatingWebhookConfiguration")).unwrap();
+    assert_eq!(
+        configuration.metadata.name.unwrap(),
+        WebhookObjects::default().configuration_name
+    );
+    configuration.webhooks.unwrap()
+}
+
 #[test]
 fn every_object_is_of_its_type_and_lies_in_our_namespace() {
     for object in objects("manifests") {
@@ -133,6 +145,7 @@ fn every_object_is_of_its_type_and_lies_in_our_namespace() {
             "ClusterRole" => known::<ClusterRole>(&object, false),
             "ClusterRoleBinding" => known::<ClusterRoleBinding>(&object, false),
             "MutatingWebhookConfiguration" => known::<MutatingWebhookConfiguration>(&object, false),
+            "ValidatingWebhookConfiguration" => known::<ValidatingWebhookConfiguration>(&object, false),
             "ConfigMap" => known::<ConfigMap>(&object, true),
             "Deployment" => known::<Deployment>(&object, true),
             "PodDisruptionBudget" => known::<PodDisruptionBudget>(&object, true),
@@ -153,13 +166,19 @@ fn every_object_is_of_its_type_and_lies_in_our_namespace() {
 }
 
 #[test]
-fn the_namespace_comes_first_and_the_webhook_last() {
+fn the_namespace_comes_first_and_the_webhooks_last() {
     let kinds: Vec<String> = objects("manifests")
         .iter()
         .map(|object| object["kind"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(kinds.first().unwrap(), "Namespace");
-    assert_eq!(kinds.last().unwrap(), "MutatingWebhookConfiguration");
+    assert!(
+        kinds.ends_with(&[
+            "MutatingWebhookConfiguration".to_owned(),
+            "ValidatingWebhookConfiguration".to_owned()
+        ]),
+        "{kinds:?}"
+    );
 }
 
 #[test]
@@ -223,18 +242,62 @@ fn the_api_server_asks_about_nobody_who_did_not_ask() {
 }
 
 #[test]
+fn policy_is_validated_where_it_is_written() {
+    let mut asked = BTreeSet::new();
+    for webhook in validating() {
+        assert_eq!(webhook.failure_policy.as_deref(), Some("Fail"));
+        assert_eq!(webhook.side_effects, "None");
+        assert_eq!(webhook.admission_review_versions, ["v1"]);
+        assert!(webhook.timeout_seconds.unwrap() <= 5);
+        let selector = webhook.namespace_selector.unwrap().match_expressions.unwrap();
+        assert!(selector.iter().any(|one| {
+            one.operator == "NotIn"
+                && one
+                    .values
+                    .as_deref()
+                    .is_some_and(|values| values == ["kube-system", OUR_NAMESPACE])
+        }));
+        let conditions = webhook.match_conditions.unwrap();
+        for name in ["carries-policy", "stays"] {
+            assert!(conditions.iter().any(|one| one.name == name), "{name}");
+        }
+        assert!(
+            conditions[0]
+                .expression
+                .contains(&format!("startsWith('{}')", annotation::DOMAIN))
+        );
+        for rule in webhook.rules.unwrap() {
+            assert_eq!(rule.operations.unwrap(), ["CREATE", "UPDATE"]);
+            let [group, version, plural] = [rule.api_groups, rule.api_versions, rule.resources]
+                .map(|list| <[String; 1]>::try_from(list.unwrap()).unwrap().concat());
+            asked.insert((group, version, plural));
+        }
+    }
+    let expected = [Kind::Attachment, Kind::MultusConfig, Kind::Namespace].map(|kind| {
+        let (group, version, plural) = kind.api();
+        (group.to_owned(), version.to_owned(), plural.to_owned())
+    });
+    assert_eq!(asked, BTreeSet::from(expected));
+}
+
+#[test]
 fn the_api_server_finds_the_webhook() {
     let objects = WebhookObjects::default();
     let service: Service = named("Service", &objects.service_name);
     let service = service.spec.unwrap();
     let [port] = <[_; 1]>::try_from(service.ports.unwrap()).unwrap();
-    for webhook in webhooks() {
-        let client = webhook.client_config;
+    let mutating = webhooks()
+        .into_iter()
+        .map(|webhook| (webhook.client_config, MUTATE_PATH));
+    let validating = validating()
+        .into_iter()
+        .map(|webhook| (webhook.client_config, VALIDATE_PATH));
+    for (client, path) in mutating.chain(validating) {
         assert!(client.ca_bundle.is_none(), "the program writes it");
         let reference = client.service.unwrap();
         assert_eq!(reference.name, objects.service_name);
         assert_eq!(reference.namespace, OUR_NAMESPACE);
-        assert_eq!(reference.path.as_deref(), Some(MUTATE_PATH));
+        assert_eq!(reference.path.as_deref(), Some(path));
         assert_eq!(reference.port, Some(port.port));
     }
     let deployment: Deployment = named("Deployment", "pointsman-webhook");

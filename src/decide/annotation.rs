@@ -23,6 +23,12 @@ pub const RAIL: &str = "pointsman.io/rail";
 /// The keys a user may set on a pod or a namespace, in the order an error lists them.
 pub const POLICY_KEYS: [&str; 7] = [PROFILE, INJECT, RAILS, CONTAINER, LOCALITY, GANG, GANG_SIZE];
 
+/// The keys a user may set on a network, in the order an error lists them.
+pub const NETWORK_KEYS: [&str; 2] = [PROFILE, RAIL];
+
+/// The value of the label [`INJECT`] on a namespace, by which kube-apiserver asks about all its pods.
+pub const INJECT_LABEL_VALUE: &str = "enabled";
+
 /// Record: what the webhook did to the pod.
 pub const INJECTED: &str = "pointsman.io/injected";
 /// Record: where the pod was placed and what was reserved for it; written with its Binding.

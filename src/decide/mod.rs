@@ -31,4 +31,5 @@ pub mod supply;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tier;
+pub mod validation;
 pub mod wildcard;

@@ -21,7 +21,7 @@ use super::selector::Labels;
 use super::settings::{SchedulerMode, Settings};
 
 mod gang;
-mod links;
+pub(in crate::decide) mod links;
 mod pools;
 mod refusals;
 mod warnings;

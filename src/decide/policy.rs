@@ -132,6 +132,33 @@ pub fn read(pod: &Annotations, namespace: &Annotations) -> Result<Option<PodPoli
     }))
 }
 
+/// Reads the defaults a namespace gives its pods, every key whether any pod would use it or not: what cannot be read
+/// is told when it is written. The profile, where there is one.
+///
+/// # Errors
+/// Everything that is wrong with our keys; those of others are theirs to judge.
+pub fn read_defaults(namespace: &Annotations) -> Result<Option<ProfileName>, Problems> {
+    let ours: Annotations = namespace
+        .iter()
+        .filter(|(key, _)| key.starts_with(annotation::DOMAIN))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let mut reader = Reader {
+        pod: &Annotations::new(),
+        namespace: &ours,
+        problems: Problems::none(),
+    };
+    reader.refuse_unknown_keys();
+    let profile = reader.profile();
+    reader.value::<Inject>(annotation::INJECT);
+    reader.value::<Rails>(annotation::RAILS);
+    reader.value::<Name>(annotation::CONTAINER);
+    reader.value::<Locality>(annotation::LOCALITY);
+    reader.value::<LabelValue>(annotation::GANG);
+    reader.value::<GangSize>(annotation::GANG_SIZE);
+    reader.problems.or(profile)
+}
+
 /// The records that only a placed pod may carry: on a pod that is being created they are somebody else's.
 fn records_not_ours(pod: &Annotations) -> Problems {
     let mut problems = Problems::none();

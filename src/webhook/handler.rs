@@ -1,4 +1,5 @@
-//! `POST /mutate` in four steps: decode, convert, decide, encode and record.
+//! `POST /mutate` and `POST /validate` in four steps: decode, convert, decide, encode and record. Here is what both
+//! share, and `/mutate`.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout_at};
 use super::facts::{self, Arrived, RawMetadata};
 use super::patch;
 use super::review::{self, Answer, Request};
+use super::validate;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::mutation::{Admission, PodFacts, admit};
 use crate::decide::names::ProfileName;
@@ -29,6 +31,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Where kube-apiserver posts pods.
 pub const MUTATE_PATH: &str = "/mutate";
+/// Where kube-apiserver posts objects that carry policy for pods.
+pub const VALIDATE_PATH: &str = "/validate";
 
 /// How long a pod waits for objects that were applied together with it. Watches lag by milliseconds; a second is
 /// plenty and leaves most of the API server's timeout.
@@ -56,12 +60,28 @@ pub struct State {
 pub fn router(state: State) -> Router {
     Router::new()
         .route(MUTATE_PATH, post(mutate))
+        .route(VALIDATE_PATH, post(validate))
         // axum's own limit of 2 MB is below what an API server may send.
         .layer(DefaultBodyLimit::disable())
         .with_state(state)
 }
 
+/// Which of the two paths was asked.
+#[derive(Clone, Copy)]
+enum Question {
+    Mutate,
+    Validate,
+}
+
 async fn mutate(FromState(state): FromState<State>, headers: HeaderMap, body: Bytes) -> Response {
+    reviewed(&state, Question::Mutate, &headers, &body).await
+}
+
+async fn validate(FromState(state): FromState<State>, headers: HeaderMap, body: Bytes) -> Response {
+    reviewed(&state, Question::Validate, &headers, &body).await
+}
+
+async fn reviewed(state: &State, question: Question, headers: &HeaderMap, body: &[u8]) -> Response {
     let started = Instant::now();
     let junk = |status, text: &str| {
         let text =
@@ -73,24 +93,27 @@ async fn mutate(FromState(state): FromState<State>, headers: HeaderMap, body: By
         let body = json!({ "error": text }).to_string();
         (status, JSON, body).into_response()
     };
-    if !is_json(&headers) {
+    if !is_json(headers) {
         return junk(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "found another content type than application/json",
         );
     }
-    let request = match review::decode(&body) {
+    let request = match review::decode(body) {
         Ok(request) => request,
         Err(error) => return junk(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let (answer, outcome) = decided(&state, &request).await;
+    let (answer, outcome) = match question {
+        Question::Mutate => decided(state, &request).await,
+        Question::Validate => validate::decided(state, &request),
+    };
     let encoded = answer.and_then(|answer| answer.encode());
     let verdict = if encoded.is_ok() {
         outcome.verdict
     } else {
         WebhookVerdict::Error
     };
-    record(&state, &request, &outcome, verdict, started.elapsed());
+    record(state, &request, &outcome, verdict, started.elapsed());
     match encoded {
         Ok(body) => (JSON, body).into_response(),
         Err(error) => {
@@ -113,19 +136,24 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// What is said about a decision besides the answer itself.
-struct Outcome {
-    verdict: WebhookVerdict,
-    pod: Option<String>,
-    profile: Option<ProfileName>,
-    patched: usize,
-    reason: Option<String>,
+pub(super) struct Outcome {
+    pub(super) verdict: WebhookVerdict,
+    pub(super) pod: Option<String>,
+    /// What was written, where it is no pod.
+    pub(super) kind: Option<&'static str>,
+    pub(super) object: Option<String>,
+    pub(super) profile: Option<ProfileName>,
+    pub(super) patched: usize,
+    pub(super) reason: Option<String>,
 }
 
 impl Outcome {
-    fn of(verdict: WebhookVerdict) -> Self {
+    pub(super) fn of(verdict: WebhookVerdict) -> Self {
         Self {
             verdict,
             pod: None,
+            kind: None,
+            object: None,
             profile: None,
             patched: 0,
             reason: None,
@@ -231,7 +259,7 @@ fn no_object() -> Problems {
 }
 
 /// All problems as a person reads them below `kubectl`'s own words.
-fn message(problems: &Problems) -> String {
+pub(super) fn message(problems: &Problems) -> String {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     match texts.as_slice() {
         [one] => one.clone(),
@@ -250,6 +278,8 @@ fn record(state: &State, request: &Request<'_>, outcome: &Outcome, verdict: Webh
         { key::UID } = request.uid,
         { key::NAMESPACE } = request.namespace,
         { key::POD } = outcome.pod,
+        { key::KIND } = outcome.kind,
+        { key::OBJECT } = outcome.object,
         { key::OPERATION } = request.operation,
         { key::DRY_RUN } = request.dry_run.unwrap_or(false),
         { key::VERDICT } = %verdict,

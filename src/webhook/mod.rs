@@ -7,5 +7,6 @@ pub mod facts;
 pub mod handler;
 pub mod patch;
 pub mod review;
+mod validate;
 
 pub use handler::{PATIENCE, State, router};

@@ -33,9 +33,27 @@ pub struct Request<'a> {
     /// Nothing will be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
+    /// What kind of object it is about.
+    #[serde(default)]
+    pub kind: Option<GroupVersionKind>,
     /// The object.
     #[serde(borrow, default)]
     pub object: Option<&'a RawValue>,
+    /// The object as it was before, where it is changed.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+/// A kind of object in a version of its API.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct GroupVersionKind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The kind.
+    pub kind: String,
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::api::{Api, MUTATING_WEBHOOKS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES};
+use crate::harness::api::{
+    Api, MUTATING_WEBHOOKS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, VALIDATING_WEBHOOKS,
+};
 use crate::harness::kubelet::Kubelet;
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, pod_of};
@@ -118,7 +120,7 @@ fn arguments(file: &str, container: &str) -> Vec<String> {
     serde_json::from_value(container["args"].clone()).unwrap()
 }
 
-/// The webhook's Service and configuration. The Service leads to this machine instead of to pods.
+/// The webhook's Service and configurations. The Service leads to this machine instead of to pods.
 async fn register(plane: &ControlPlane, port: u16) {
     let mut service = object("service.yaml", "Service");
     service["spec"] = json!({"type": "ExternalName", "externalName": "localhost"});
@@ -128,17 +130,18 @@ async fn register(plane: &ControlPlane, port: u16) {
         .create(&SERVICES.within(&namespace), service)
         .await
         .unwrap();
-    let mut configuration = object("webhook.yaml", "MutatingWebhookConfiguration");
-    for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-        webhook["clientConfig"]["service"]["port"] = json!(port);
-        // The other tests' pods are not ours to see.
-        webhook["namespaceSelector"]["matchLabels"]["pointsman-test/stack"] = json!(NAMESPACE);
+    for (kind, at) in [
+        ("MutatingWebhookConfiguration", MUTATING_WEBHOOKS),
+        ("ValidatingWebhookConfiguration", VALIDATING_WEBHOOKS),
+    ] {
+        let mut configuration = object("webhook.yaml", kind);
+        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+            webhook["clientConfig"]["service"]["port"] = json!(port);
+            // The other tests' objects are not ours to see.
+            webhook["namespaceSelector"]["matchLabels"]["pointsman-test/stack"] = json!(NAMESPACE);
+        }
+        plane.api.create(&at.all(), configuration).await.unwrap();
     }
-    plane
-        .api
-        .create(&MUTATING_WEBHOOKS.all(), configuration)
-        .await
-        .unwrap();
 }
 
 /// Leads the API server to the other replica.

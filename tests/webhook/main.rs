@@ -13,4 +13,5 @@ mod addresses;
 mod cluster;
 mod http;
 mod properties;
+mod validate;
 mod verdicts;

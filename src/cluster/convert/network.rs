@@ -8,7 +8,7 @@ use crate::cluster::objects::Texts;
 use crate::decide::annotation;
 use crate::decide::names::{NetworkRef, ProfileName, ResourceName};
 use crate::decide::network::{Attachment, Infiniband, Ipam, LinkState, Network, Plugin};
-use crate::decide::problem::{Problem, Problems};
+use crate::decide::problem::{Problem, Problems, quoted};
 
 /// A network from its NetworkAttachmentDefinition.
 #[must_use]
@@ -146,10 +146,11 @@ fn profiles(label: &str, annotations: &Texts, problems: &mut Problems) -> Vec<Pr
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .collect();
-    if names.is_empty() {
+    // A pod cannot name one with a blank in it.
+    if names.is_empty() || names.iter().any(|name| name.contains(char::is_whitespace)) {
         problems.push(Problem::new(
             format!("{label}, annotation {key}"),
-            format!("{text:?}"),
+            quoted(text),
             "one or more profile names, separated by commas",
             "name the profiles this network belongs to, or remove the annotation",
         ));

@@ -1,6 +1,6 @@
 //! InfiniBand networks that can be read, and still never carry a packet.
 
-use super::{Findings, Interface, Plugin, Problem, quoted};
+use super::{Attachment, Findings, Interface, NetworkRef, Plugin, Problem, quoted};
 use crate::decide::network::{Infiniband, LinkState};
 
 /// The largest partition key without the bit that tells members from guests; ib-kubernetes takes no larger one.
@@ -10,42 +10,47 @@ impl Findings {
     /// What is wrong with the links of the pod's InfiniBand networks, each network once.
     pub(super) fn links(&mut self, interfaces: &[Interface<'_>]) {
         for interface in interfaces {
-            let Plugin::IbSriov { ib_kubernetes, .. } = interface.attachment.plugin else {
-                continue;
-            };
-            let Infiniband { link, pkey } = &interface.attachment.infiniband;
-            let link = match link {
-                LinkState::Usable => None,
-                LinkState::Disabled => Some((
-                    "disable",
-                    "leave it out, or set enable or auto: this one turns the link off",
-                )),
-                LinkState::Unknown(other) => {
-                    Some((other.as_str(), "set enable or auto: the plugin knows no other"))
-                }
-            };
-            let link = link.map(|(found, remedy)| {
-                let at = format!("network {}, link_state", interface.network);
-                Problem::new(at, quoted(found), "enable or auto", remedy)
-            });
-            let pkey = pkey
-                .as_deref()
-                .filter(|text| ib_kubernetes && !ib_kubernetes_takes(text))
-                .map(|text| {
-                    Problem::new(
-                        format!("network {}, pkey", interface.network),
-                        quoted(text),
-                        format!("0x and four hexadecimal digits, at most {LARGEST_PKEY:#06x}, as ib-kubernetes reads it"),
-                        "write it so, as text; ib-kubernetes never configures a pod with another one",
-                    )
-                });
-            for problem in link.into_iter().chain(pkey) {
+            for problem in problems(&interface.network, interface.attachment) {
                 if !self.knows(&problem) {
                     self.refuse(problem);
                 }
             }
         }
     }
+}
+
+/// What is wrong with the link of one network.
+pub(in crate::decide) fn problems(network: &NetworkRef, attachment: &Attachment) -> Vec<Problem> {
+    let Plugin::IbSriov { ib_kubernetes, .. } = attachment.plugin else {
+        return Vec::new();
+    };
+    let Infiniband { link, pkey } = &attachment.infiniband;
+    let link = match link {
+        LinkState::Usable => None,
+        LinkState::Disabled => Some((
+            "disable",
+            "leave it out, or set enable or auto: this one turns the link off",
+        )),
+        LinkState::Unknown(other) => Some((other.as_str(), "set enable or auto: the plugin knows no other")),
+    };
+    let link = link.map(|(found, remedy)| {
+        let at = format!("network {network}, link_state");
+        Problem::new(at, quoted(found), "enable or auto", remedy)
+    });
+    let pkey = pkey
+        .as_deref()
+        .filter(|text| ib_kubernetes && !ib_kubernetes_takes(text))
+        .map(|text| {
+            Problem::new(
+                format!("network {network}, pkey"),
+                quoted(text),
+                format!(
+                    "0x and four hexadecimal digits, at most {LARGEST_PKEY:#06x}, as ib-kubernetes reads it"
+                ),
+                "write it so, as text; ib-kubernetes never configures a pod with another one",
+            )
+        });
+    link.into_iter().chain(pkey).collect()
 }
 
 /// ib-kubernetes looks for `0[xX]\d+`, so that a letter cannot come first, and takes what follows the first two

@@ -47,6 +47,11 @@ pub(crate) const MUTATING_WEBHOOKS: Kind = kind(
     "MutatingWebhookConfiguration",
     "mutatingwebhookconfigurations",
 );
+pub(crate) const VALIDATING_WEBHOOKS: Kind = kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+);
 pub(crate) const POOLS: Kind = kind("spiderpool.spidernet.io/v2beta1", "SpiderIPPool", "spiderippools");
 pub(crate) const MULTUS_CONFIGS: Kind = kind(
     "spiderpool.spidernet.io/v2beta1",

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
-use super::api::MUTATING_WEBHOOKS;
+use super::api::{MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS};
 use super::base64;
 use super::certs::Authority;
 use super::http;
@@ -137,7 +137,7 @@ impl<'a> Setup<'a> {
         if self.certificate == Certificate::Folder {
             write_certificate(plane, self.name, &plane.authority);
         }
-        stack.create_webhook_configuration(self.called.webhook).await;
+        stack.create_webhook_configurations(self.called.webhook).await;
         stack.serve().await;
         stack
     }
@@ -277,32 +277,30 @@ impl Stack {
             )
     }
 
-    /// The configuration that `manifests/` ships, pointed at this stack's program and narrowed to its namespaces.
-    async fn create_webhook_configuration(&self, port: u16) {
+    /// The configurations that `manifests/` ships, pointed at this stack's program and narrowed to its namespaces.
+    async fn create_webhook_configurations(&self, port: u16) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/webhook.yaml");
-        let mut objects: Vec<Value> =
-            serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap();
-        objects.retain(|object| object["kind"] == "MutatingWebhookConfiguration");
-        let mut configuration = objects
-            .pop()
-            .expect("manifests/webhook.yaml has a MutatingWebhookConfiguration");
-        configuration["metadata"]["name"] = json!(self.name);
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap();
         let authority = base64::encode(self.plane.authority.certificate().as_bytes());
-        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-            let path = webhook["clientConfig"]["service"]["path"]
-                .as_str()
-                .unwrap_or("/mutate");
-            webhook["clientConfig"] = json!({"url": format!("https://127.0.0.1:{port}{path}")});
-            if self.certificate == Certificate::Folder {
-                webhook["clientConfig"]["caBundle"] = json!(authority);
+        for (kind, at) in [
+            ("MutatingWebhookConfiguration", MUTATING_WEBHOOKS),
+            ("ValidatingWebhookConfiguration", VALIDATING_WEBHOOKS),
+        ] {
+            let shipped = objects.iter().find(|object| object["kind"] == kind);
+            let mut configuration = shipped
+                .unwrap_or_else(|| panic!("manifests/webhook.yaml has no {kind}"))
+                .clone();
+            configuration["metadata"]["name"] = json!(self.name);
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
+                webhook["clientConfig"] = json!({"url": format!("https://127.0.0.1:{port}{path}")});
+                if self.certificate == Certificate::Folder {
+                    webhook["clientConfig"]["caBundle"] = json!(authority);
+                }
+                webhook["namespaceSelector"]["matchLabels"]["pointsman-test/stack"] = json!(self.name);
             }
-            webhook["namespaceSelector"]["matchLabels"]["pointsman-test/stack"] = json!(self.name);
+            self.plane.api.create(&at.all(), configuration).await.unwrap();
         }
-        self.plane
-            .api
-            .create(&MUTATING_WEBHOOKS.all(), configuration)
-            .await
-            .unwrap();
     }
 }
 
