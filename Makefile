@@ -11,8 +11,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsman)
 export POINTSMAN_CACHE := $(CACHE)
 
-# Every `[[test]]` of Cargo.toml except the one that needs a control plane.
-FAST_TESTS := $(filter-out control_plane,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+# Every `[[test]]` of Cargo.toml except those that need tools built from Go modules.
+FAST_TESTS := $(filter-out control_plane packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
 
 DEMO := manifests/examples/demo
@@ -36,7 +36,7 @@ demo: ## Admit and place an example workload on an example cluster: no Kubernete
 	@cargo run --quiet -- simulate $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
 
 .PHONY: test
-test: fast control-plane ## Everything, the tests on a real control plane included
+test: fast packaging control-plane ## Everything, the tests on a real control plane included
 
 .PHONY: fast
 fast: lint unit doc ## Everything that needs no control plane
@@ -69,9 +69,20 @@ bless: ## Accept what the snapshot tests see now (read the difference before you
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --no-fail-fast --lib --bins $(addprefix --test ,$(FAST_TESTS))
 
 .PHONY: tools
-tools: ## Build the control plane, KWOK and Spiderpool from their Go modules, into the cache
+tools: ## Build the control plane, KWOK, Spiderpool, Helm and others from their Go modules, into the cache
 	@$(go)
 	@tests/control_plane/tools/build
+	@tests/packaging/tools/build
+
+.PHONY: packaging
+packaging: tools ## Chart, manifests, rules and dashboard, judged by Helm, kubeconform and promtool
+	@$(rust)
+	cargo test --no-fail-fast --test packaging
+
+.PHONY: manifests
+manifests: tools ## Render the plain manifests from the chart
+	@$(rust)
+	POINTSMAN_BLESS=1 cargo test --quiet --test packaging the_plain_manifests
 
 # The tests mostly wait for the cluster, so many of them share few cores well.
 .PHONY: control-plane

@@ -23,6 +23,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, PodSpec, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -148,6 +149,7 @@ fn every_object_is_of_its_type_and_lies_in_our_namespace() {
             "ValidatingWebhookConfiguration" => known::<ValidatingWebhookConfiguration>(&object, false),
             "ConfigMap" => known::<ConfigMap>(&object, true),
             "Deployment" => known::<Deployment>(&object, true),
+            "NetworkPolicy" => known::<NetworkPolicy>(&object, true),
             "PodDisruptionBudget" => known::<PodDisruptionBudget>(&object, true),
             "Role" => known::<Role>(&object, true),
             "RoleBinding" => known::<RoleBinding>(&object, true),

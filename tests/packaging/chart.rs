@@ -1,0 +1,211 @@
+//! The chart: sound to Helm, valid to three minors of Kubernetes, and one with the plain manifests beside it.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use super::schemas;
+use super::tools::{root, run, succeed};
+
+const CHART: &str = "manifests/chart";
+
+/// Ways to install that differ in what they render.
+const WAYS: &[(&str, &[&str])] = &[
+    ("as it comes", &[]),
+    (
+        "everything there is",
+        &[
+            "--set=monitoring.serviceMonitor=true",
+            "--set=monitoring.labels.release=prometheus,labels.team=fabric,logLevel=debug",
+            "--set=webhook.certificate.from=cert-manager,webhook.excludedNamespaces={infra,monitoring}",
+            "--set=scheduler.managedResources={spidernet.io/ib_rail0,spidernet.io/ib_rail1}",
+            "--set=settings.nodeState=trust,imagePullSecrets[0].name=registry",
+            "--set=image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "--set=networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
+            "--set=webhook.nodeSelector.pool=system,scheduler.tolerations[0].operator=Exists",
+        ],
+    ),
+    (
+        "for an existing scheduler, with a certificate of one's own, alone and small",
+        &[
+            "--set=scheduler.mode=existing,webhook.replicas=1,networkPolicy.enabled=false",
+            "--set=webhook.certificate.from=secret,webhook.certificate.caBundle=Q0E=",
+        ],
+    ),
+];
+
+/// What the chart renders to, in the namespace and for the version that the plain manifests are for.
+fn rendered(extra: &[&str]) -> String {
+    let mut args = vec!["template", "pointsman", CHART, "--namespace=pointsman-system"];
+    args.push("--kube-version=v1.37.2");
+    args.extend(extra);
+    succeed("helm", "helm", &args)
+}
+
+/// The plain manifests that the chart makes: per template, its objects in Helm's order.
+fn plain() -> BTreeMap<String, String> {
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    for document in rendered(&[]).split("---\n# Source: ").skip(1) {
+        let (source, object) = document.split_once('\n').unwrap();
+        let name = source.rsplit('/').next().unwrap().to_owned();
+        let text = files.entry(name).or_insert_with(|| {
+            "# Rendered from manifests/chart by `make manifests`: change it there.\n".to_owned()
+        });
+        if text.lines().count() > 1 {
+            text.push_str("---\n");
+        }
+        text.push_str(object.trim_end());
+        text.push('\n');
+    }
+    files
+}
+
+#[test]
+fn helm_finds_nothing_wrong() {
+    for (way, args) in WAYS {
+        let all: Vec<&str> = ["lint", CHART, "--strict"].iter().chain(*args).copied().collect();
+        let said = succeed("helm", "helm", &all);
+        assert!(
+            !said.contains("[WARNING]") && !said.contains("[ERROR]"),
+            "{way}: {said}"
+        );
+    }
+}
+
+/// `make manifests` writes them.
+#[test]
+fn the_plain_manifests_are_the_charts_defaults() {
+    let folder = root().join("manifests");
+    let mut made = plain();
+    // Helm makes the namespace itself.
+    let by_hand = "00-namespace.yaml";
+    assert!(!made.contains_key(by_hand));
+    if std::env::var_os("POINTSMAN_BLESS").is_some() {
+        for (name, text) in &made {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.extension().is_none_or(|extension| extension != "yaml") || name == by_hand {
+            continue;
+        }
+        let kept = fs::read_to_string(&path).unwrap();
+        let made = made.remove(&name);
+        assert!(
+            made.as_ref() == Some(&kept),
+            "manifests/{name} is not what manifests/chart/templates/{name} renders to: run `make manifests`"
+        );
+    }
+    assert!(made.is_empty(), "missing in manifests/: {:?}", made.keys());
+}
+
+#[test]
+fn every_supported_minor_of_kubernetes_takes_every_way_to_install() {
+    for minor in schemas::MINORS {
+        let folder = tempfile::tempdir().unwrap();
+        let location = schemas::write(minor, folder.path());
+        for (number, (way, args)) in WAYS.iter().enumerate() {
+            let file = folder.path().join(format!("rendered-{number}.yaml"));
+            let text = rendered(args);
+            fs::write(&file, &text).unwrap();
+            let summary = conform(&location, file.to_str().unwrap());
+            let objects = text.matches("\n# Source: ").count() + usize::from(text.starts_with("# Source: "));
+            assert_eq!(
+                (
+                    &summary["valid"],
+                    &summary["invalid"],
+                    &summary["errors"],
+                    &summary["skipped"]
+                ),
+                (&Value::from(objects), &0.into(), &0.into(), &0.into()),
+                "{way} on {minor}: {summary}"
+            );
+        }
+        // The schemas can say no.
+        let file = folder.path().join("wrong.yaml");
+        let wrong = rendered(&[]).replacen("failurePolicy:", "failurePolice:", 1);
+        fs::write(&file, wrong).unwrap();
+        assert_eq!(
+            conform(&location, file.to_str().unwrap())["invalid"],
+            1,
+            "{minor}"
+        );
+    }
+}
+
+fn conform(location: &str, file: &str) -> Value {
+    let args = [
+        "-strict",
+        "-output=json",
+        "-summary",
+        "-verbose",
+        "-schema-location",
+        location,
+        file,
+    ];
+    let answer = run("kubeconform", "kubeconform", &args);
+    let report: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{}", answer.stderr));
+    for resource in report["resources"].as_array().into_iter().flatten() {
+        if resource["status"] != "statusValid" {
+            eprintln!("{} {}: {}", resource["kind"], resource["name"], resource["msg"]);
+        }
+    }
+    report["summary"].clone()
+}
+
+#[test]
+fn a_misspelled_value_is_refused() {
+    for (set, named) in [
+        ("webhok.replicas=3", "webhok"),
+        ("webhook.replicas=0", "replicas"),
+        ("scheduler.mode=both", "mode"),
+        ("webhook.certificate.from=secret", "caBundle"),
+        ("settings.scheduler.mode=existing", "propertyName 'scheduler'"),
+        ("scheduler.managedResources={ib_rail0}", "managedResources"),
+    ] {
+        let answer = run("helm", "helm", &["template", "pointsman", CHART, "--set", set]);
+        assert!(!answer.good, "{set} is taken");
+        assert!(answer.stderr.contains(named), "{set}: {}", answer.stderr);
+    }
+}
+
+/// Another configuration must start other pods, as it is read at start only.
+#[test]
+fn another_configuration_changes_the_pods() {
+    let sums = |args: &[&str]| -> Vec<String> {
+        let text = rendered(args);
+        let sums: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("checksum/config: "))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(sums.len(), 2, "webhook and scheduler");
+        sums
+    };
+    let (before, settings) = (sums(&[]), sums(&["--set=settings.nodeState=trust"]));
+    let resources = sums(&["--set=scheduler.managedResources={a.io/b}"]);
+    assert_ne!(before[0], settings[0]);
+    assert_ne!(before[1], settings[1]);
+    // Only one of them reads the scheduler's file.
+    assert_eq!(
+        before.iter().filter(|sum| resources.contains(sum)).count(),
+        1,
+        "{before:?} {resources:?}"
+    );
+}
+
+#[test]
+fn the_chart_has_the_programs_version() {
+    let text = fs::read_to_string(root().join(CHART).join("Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&text).unwrap();
+    for key in ["version", "appVersion"] {
+        assert_eq!(chart[key], env!("CARGO_PKG_VERSION"), "{key}");
+    }
+    let least = chart["kubeVersion"].as_str().unwrap();
+    assert_eq!(least, format!(">={}.0-0", schemas::MINORS[0]));
+    let old = ["template", "pointsman", CHART, "--kube-version=v1.34.9"];
+    assert!(!run("helm", "helm", &old).good, "an older Kubernetes is refused");
+}

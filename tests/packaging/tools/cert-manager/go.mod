@@ -1,0 +1,6 @@
+// Pins cert-manager, for its CRDs.
+module pointsman.io/tests/tools/cert-manager
+
+go 1.26.0
+
+require github.com/cert-manager/cert-manager v1.21.2

@@ -1,0 +1,6 @@
+// Pins the OpenAPI description of Kubernetes 1.35.
+module pointsman.io/tests/tools/schemas-1.35
+
+go 1.26.0
+
+require k8s.io/kubernetes v1.35.4
