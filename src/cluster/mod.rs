@@ -2,6 +2,7 @@
 //! [`crate::decide`] works on, and kept as an index that publishes snapshots. Nothing in here decides.
 
 pub mod convert;
+pub mod fabric;
 mod go_json;
 pub mod index;
 pub mod multus;

@@ -36,7 +36,7 @@ fn read<T: for<'de> Deserialize<'de> + Default>(
 }
 
 /// Reads JSON text inside an annotation or a field.
-fn read_text<T: for<'de> Deserialize<'de>>(place: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn read_text<T: for<'de> Deserialize<'de>>(place: &str, text: &str) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
