@@ -90,6 +90,12 @@ control-plane: tools ## The tests on a real control plane
 	@$(rust)
 	RUST_TEST_THREADS=8 cargo test --no-fail-fast --test control_plane
 
+.PHONY: scheduler-config-versions
+scheduler-config-versions: ## Show that kube-schedulers of three minors take what scheduler-config prints (not part of test)
+	@$(rust); $(go)
+	cargo build --quiet --bin pointsman
+	@tests/control_plane/tools/scheduler-versions target/debug/pointsman
+
 .PHONY: record
 record: tools ## Record what the real apiserver and scheduler send into tests/fixtures/recorded
 	@$(rust)

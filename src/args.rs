@@ -3,6 +3,7 @@
 //! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
 //! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
 
+mod scheduler_config;
 mod simulate;
 
 use core::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::serve::self_signed::SecretRef;
 use crate::serve::shutdown::Timing;
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
+pub use self::scheduler_config::{Mode, Notation, SchedulerConfig};
 pub use self::simulate::{Format, Simulate};
 
 /// What to do.
@@ -28,6 +30,8 @@ pub enum Command {
     Serve(Serve),
     /// Admit and place the pods in files.
     Simulate(Simulate),
+    /// Print what makes a kube-scheduler ask the extender.
+    SchedulerConfig(SchedulerConfig),
 }
 
 /// `pointsman serve`, checked.
@@ -72,6 +76,7 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
     let Typed { command } = Typed::try_parse_from(arguments)?;
     match command {
         TypedCommand::Simulate(flags) => Ok(Command::Simulate(flags)),
+        TypedCommand::SchedulerConfig(flags) => Ok(Command::SchedulerConfig(flags)),
         TypedCommand::Serve(flags) => flags.checked().map(Command::Serve).map_err(|sentence| {
             let mut root = Typed::command();
             root.build();
@@ -98,6 +103,8 @@ enum TypedCommand {
     Serve(ServeFlags),
     /// Admit and place the pending pods in YAML files, without a cluster, through the code that `serve` runs.
     Simulate(Simulate),
+    /// Print the KubeSchedulerConfiguration that fits this cluster.
+    SchedulerConfig(SchedulerConfig),
 }
 
 const SERVE_EXAMPLE: &str = "\
@@ -269,7 +276,7 @@ mod tests {
         let words = ["pointsman", "serve"].into_iter().chain(flags.split_whitespace());
         parse_from(words.map(OsString::from)).map(|command| match command {
             Command::Serve(serve) => serve,
-            Command::Simulate(_) => panic!("not what was asked for"),
+            _ => panic!("not what was asked for"),
         })
     }
 

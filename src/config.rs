@@ -184,7 +184,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     file.fixed("apiVersion", API_VERSION);
     file.fixed("kind", KIND);
     let default = Configuration::default();
-    let scheduler = file.section("scheduler", scheduler);
+    let (scheduler, binds) = file.section("scheduler", scheduler);
     let webhook = file.section("webhook", webhook);
     let certificate = file.section("certificate", certificate);
     let accelerators = file.list(
@@ -217,6 +217,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     Configuration {
         decisions: Settings {
             scheduler,
+            binds,
             accelerators: accelerators.map_or(default.decisions.accelerators, |names| {
                 names.into_iter().map(ResourceName::from).collect()
             }),
@@ -237,7 +238,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     }
 }
 
-fn scheduler(fields: &mut Fields<'_>) -> SchedulerMode {
+fn scheduler(fields: &mut Fields<'_>) -> (SchedulerMode, bool) {
     #[derive(Clone, Copy)]
     enum Mode {
         Dedicated,
@@ -249,10 +250,11 @@ fn scheduler(fields: &mut Fields<'_>) -> SchedulerMode {
         Mode::Dedicated,
     );
     let name = fields.text("name", "pointsman-scheduler", "a scheduler's name", is_subdomain);
-    match mode {
+    let mode = match mode {
         Mode::Dedicated => SchedulerMode::Dedicated(name.into()),
         Mode::Existing => SchedulerMode::Existing,
-    }
+    };
+    (mode, fields.flag("bind", true))
 }
 
 fn webhook(fields: &mut Fields<'_>) -> WebhookObjects {

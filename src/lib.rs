@@ -10,6 +10,7 @@
 //! - [`extender`]: the kube-scheduler extender: wire types, the ledger of promises, handlers, nudging;
 //! - [`serve`]: listeners, TLS, the admin endpoint, shutdown;
 //! - [`simulate`]: the same decisions on YAML files, without a cluster;
+//! - [`scheduler_config`]: the KubeSchedulerConfiguration that makes a scheduler ask the extender;
 //! - [`args`]: the command line, checked as a whole;
 //! - [`run`]: wiring of the subcommands.
 
@@ -19,6 +20,7 @@ pub mod config;
 pub mod decide;
 pub mod extender;
 pub mod run;
+pub mod scheduler_config;
 pub mod serve;
 pub mod simulate;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
 
 mod placing;
+mod scheduler_config;
 mod simulating;
 
 use std::fmt;
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> ExitCode {
     let outcome = match command {
         Command::Serve(serve) => run_serve(serve),
         Command::Simulate(flags) => simulating::run(flags),
+        Command::SchedulerConfig(flags) => scheduler_config::run(flags),
     };
     outcome.unwrap_or_else(|failure| {
         // Logging may not have started, or go to a file nobody reads: the reason to end goes to the terminal.
@@ -164,6 +166,15 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     }
 
     Ok(shutdown.run(signals).await)
+}
+
+/// The runtime of a subcommand that answers once.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tls::install_provider();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")
 }
 
 /// A client of the cluster, by the usual rules: `KUBECONFIG`, then the service account.

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod fabric;
 mod go_json;
 pub mod index;
+pub mod list;
 pub mod multus;
 pub mod objects;
 pub mod quantity;

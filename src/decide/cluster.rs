@@ -9,7 +9,9 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use super::amounts::Amounts;
-use super::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName};
+use super::names::{
+    GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName, ResourceName,
+};
 use super::network::Network;
 use super::node::{Node, SriovState};
 use super::pod::{Namespace, Phase, Pod};
@@ -116,6 +118,15 @@ impl ClusterSnapshot {
             members.bound.remove(uid);
             self.gangs.insert_mut(gang, Arc::new(members));
         }
+    }
+
+    /// The resources behind the networks: what a scheduler has to be told to ask the extender about.
+    #[must_use]
+    pub fn network_resources(&self) -> BTreeSet<ResourceName> {
+        self.networks
+            .values()
+            .filter_map(|network| network.reading.as_ref().ok()?.resource.clone())
+            .collect()
     }
 
     /// Every profile that some network belongs to, in order.

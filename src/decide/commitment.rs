@@ -1,10 +1,11 @@
 //! Promises that do not show in a snapshot yet, as values; who keeps them, and how long, is the ledger's business.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::amounts::Amounts;
 use super::claim::Claim;
-use super::cluster::Map;
+use super::cluster::{Map, Members};
 use super::names::{GangRef, NodeName, PodUid};
 use super::placement::{Fit, Verdict};
 use super::supply::PoolSet;
@@ -39,6 +40,35 @@ pub struct GangHold {
     pub takes: Amounts,
     /// Where, how many pods, and out of which sets of pools each of them gets its addresses there.
     pub places: Vec<Place>,
+    /// The pods of the gang that have a place already, and need none of these.
+    pub placed: BTreeSet<PodUid>,
+}
+
+impl GangHold {
+    /// What is left of it once pods that took their places are seen bound; none when nothing has changed.
+    #[must_use]
+    pub fn settled(&self, members: &Members) -> Option<Self> {
+        let come: Vec<_> = members
+            .bound
+            .iter()
+            .filter(|(uid, _)| !self.placed.contains(*uid))
+            .collect();
+        if come.is_empty() {
+            return None;
+        }
+        let mut left = self.clone();
+        for (uid, node) in come {
+            left.placed.insert(uid.clone());
+            // One that went elsewhere leaves a place that nobody needs any more.
+            let taken = left.places.iter().position(|place| place.node == *node);
+            let taken = taken.or_else(|| left.places.len().checked_sub(1));
+            if let Some(place) = taken.and_then(|taken| left.places.get_mut(taken)) {
+                place.pods = place.pods.saturating_sub(1);
+            }
+            left.places.retain(|place| place.pods > 0);
+        }
+        Some(left)
+    }
 }
 
 /// Places for some pods of a gang on one node.
@@ -63,9 +93,10 @@ pub fn commitment(takes: &Amounts, node: &NodeName, fit: &Fit) -> Commitment {
 }
 
 /// The hold that goes with a filter's answer: what the pod will take wherever it goes. An address that comes from
-/// other pools on other nodes is not held: which ones is settled at bind, where all is checked again.
+/// other pools on other nodes is not held where we bind: which ones is settled then, and all is checked again. Where we
+/// do not, nothing is checked again, and an address out of each of those sets is held meanwhile.
 #[must_use]
-pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)]) -> Option<Commitment> {
+pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)], binds: bool) -> Option<Commitment> {
     let fits: Vec<(&NodeName, &Fit)> = verdicts
         .iter()
         .filter_map(|(node, verdict)| match verdict {
@@ -77,6 +108,12 @@ pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)]) -> Option<Commitmen
         [] => None,
         [(node, fit)] => Some(commitment(&claim.takes, node, fit)),
         [(_, first), rest @ ..] => {
+            if !binds {
+                return Some(Commitment {
+                    pools: each_of(&fits),
+                    ..Commitment::default()
+                });
+            }
             let everywhere = |index: usize, set: &PoolSet| {
                 rest.iter()
                     .all(|(_, fit)| fit.pools.get(index).is_some_and(|(_, other)| other == set))
@@ -95,4 +132,13 @@ pub fn hold(claim: &Claim, verdicts: &[(NodeName, Verdict)]) -> Option<Commitmen
             })
         }
     }
+}
+
+/// For each address, one out of every set of pools that it can come from on some node.
+fn each_of(fits: &[(&NodeName, &Fit)]) -> Vec<PoolSet> {
+    let sets: BTreeSet<(usize, &PoolSet)> = fits
+        .iter()
+        .flat_map(|(_, fit)| fit.pools.iter().map(|(_, set)| set).enumerate())
+        .collect();
+    sets.into_iter().map(|(_, set)| set.clone()).collect()
 }

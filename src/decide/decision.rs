@@ -107,7 +107,7 @@ pub fn rest_of_gang(
                 own.pods -= 1;
             }
             places.retain(|place| place.pods > 0);
-            gang::hold(&claim, gang, places)
+            gang::hold(&claim, gang, places, standing.members.iter().chain([&pod.at.uid]))
         })
         .filter(|hold| !hold.places.is_empty());
     Some((gang.at.clone(), hold))
@@ -133,7 +133,7 @@ struct Choice {
 impl Question<'_> {
     /// A pod alone goes where it breaks no leaf group that is still whole.
     fn alone(&self, mut verdicts: Vec<(NodeName, Verdict)>) -> Decision {
-        let pod = commitment::hold(self.claim, &verdicts);
+        let pod = commitment::hold(self.claim, &verdicts, self.settings.binds);
         if self.tiers.count() > 0 {
             let fullness = self.fullness();
             for (name, verdict) in &mut verdicts {
@@ -230,7 +230,7 @@ impl Question<'_> {
                 *verdict = Verdict::Refused(Refusal::GangNoRoom(no_room));
             }
         }
-        self.scored(gang, verdicts, Some(choice))
+        self.scored(gang, standing, verdicts, Some(choice))
     }
 
     /// Anywhere; best where the whole rest of the gang has room, in the closest tier that has such a place.
@@ -254,7 +254,7 @@ impl Question<'_> {
                 }
             }
         }
-        self.scored(gang, verdicts, choice)
+        self.scored(gang, standing, verdicts, choice)
     }
 
     /// The domain of this level for the gang.
@@ -357,6 +357,7 @@ impl Question<'_> {
     fn scored(
         &self,
         gang: &GangClaim,
+        standing: &Standing,
         mut verdicts: Vec<(NodeName, Verdict)>,
         choice: Option<Choice>,
     ) -> Decision {
@@ -388,7 +389,7 @@ impl Question<'_> {
             };
             score(verdict, closeness);
         }
-        let hold = gang::hold(self.claim, gang, choice.room.places);
+        let hold = gang::hold(self.claim, gang, choice.room.places, &standing.members);
         let fits = verdicts
             .iter()
             .any(|(_, verdict)| matches!(verdict, Verdict::Fits(_)));
@@ -397,7 +398,7 @@ impl Question<'_> {
         let pod = if gang.is_some() {
             None
         } else {
-            commitment::hold(self.claim, &verdicts)
+            commitment::hold(self.claim, &verdicts, self.settings.binds)
         };
         Decision { verdicts, pod, gang }
     }

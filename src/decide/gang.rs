@@ -4,7 +4,7 @@
 //! Room is counted in slots (pods of this shape a node can take beside each other, by every resource they request)
 //! and in addresses (what the pools can promise to all of them at once).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::{Claim, GangClaim};
 use super::cluster::{ClusterSnapshot, Members};
@@ -23,6 +23,8 @@ use super::tier::{Domain, Tiers};
 pub struct Standing {
     /// The nodes of pods that are bound, or reserved for.
     pub placed: Vec<NodeName>,
+    /// Which pods those are.
+    pub members: BTreeSet<PodUid>,
     /// How many pods are still to come, the one that asks included.
     pub need: u32,
     /// The size is not known: pods are placed one by one.
@@ -80,6 +82,12 @@ pub fn standing(
         + 1;
     let done = members.bound.len() + promised.len() + members.ended.len();
     let open = gang.size.map_or(0, |size| size.saturating_sub(count(done)));
+    let placed_members = members
+        .bound
+        .keys()
+        .chain(promised.keys().copied())
+        .cloned()
+        .collect();
     let placed = members
         .bound
         .values()
@@ -88,6 +96,7 @@ pub fn standing(
         .collect();
     Standing {
         placed,
+        members: placed_members,
         need: if gang.size.is_some() {
             open.max(count(waiting))
         } else {
@@ -176,6 +185,7 @@ pub fn fewest_domains(
     let placement = Placement::new(&claim, snapshot, commitments, settings, Counting::Firm);
     let alone = Standing {
         placed: Vec::new(),
+        members: BTreeSet::new(),
         need: size,
         one_by_one: false,
     };
@@ -194,13 +204,19 @@ pub fn fewest_domains(
     0
 }
 
-/// The hold for a gang's places.
+/// The hold for a gang's places, of which `settled` need none.
 #[must_use]
-pub fn hold(claim: &Claim, gang: &GangClaim, places: Vec<Place>) -> GangHold {
+pub fn hold<'a>(
+    claim: &Claim,
+    gang: &GangClaim,
+    places: Vec<Place>,
+    settled: impl IntoIterator<Item = &'a PodUid>,
+) -> GangHold {
     GangHold {
         soft: !matches!(gang.locality, Locality::Required(_)),
         takes: claim.takes.clone(),
         places,
+        placed: settled.into_iter().cloned().collect(),
     }
 }
 

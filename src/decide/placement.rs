@@ -732,9 +732,9 @@ mod tests {
             &Commitments::default(),
             &Settings::default(),
         );
-        let both = hold(&claim, &verdicts).unwrap();
+        let both = hold(&claim, &verdicts, true).unwrap();
         assert_eq!((both.node, both.pools), (None, vec![vec!["rail1".into()]]));
-        let one = hold(&claim, &verdicts[1..]).unwrap();
+        let one = hold(&claim, &verdicts[1..], true).unwrap();
         assert_eq!(
             (one.node, one.pools),
             (
@@ -742,7 +742,17 @@ mod tests {
                 vec![vec!["rail0-n2".into()], vec!["rail1".into()]]
             )
         );
-        assert_eq!(hold(&claim, &[]), None);
+        assert_eq!(hold(&claim, &[], true), None);
+        let unsettled = hold(&claim, &verdicts, false).unwrap();
+        assert_eq!(
+            unsettled.pools,
+            vec![
+                vec!["rail0".into()],
+                vec!["rail0-n2".into()],
+                vec!["rail1".into()]
+            ],
+            "where nobody asks again before the pod is bound, each is held that it may take"
+        );
     }
 
     #[test]

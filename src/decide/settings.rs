@@ -8,6 +8,9 @@ use super::policy::{Locality, Tier};
 pub struct Settings {
     /// How pods come to a scheduler that asks our extender.
     pub scheduler: SchedulerMode,
+    /// The extender writes the Bindings. Where another extender of the scheduler does (only one may), holds alone
+    /// cover the time between `filter` and the pod that is seen bound.
+    pub binds: bool,
     /// Resources that mark the container which does the work; the first that some container asks for decides
     /// which one gets the VFs.
     pub accelerators: Vec<ResourceName>,
@@ -54,6 +57,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             scheduler: SchedulerMode::Dedicated("pointsman-scheduler".into()),
+            binds: true,
             accelerators: [
                 "nvidia.com/gpu",
                 "amd.com/gpu",

@@ -166,6 +166,23 @@ impl Book {
         self.gangs.remove(gang);
     }
 
+    /// Places that pods of the gang have taken are theirs now, whoever bound them.
+    fn settle_gangs(&mut self, snapshot: &ClusterSnapshot) {
+        let settled: Vec<(GangRef, GangHold)> = self
+            .commitments
+            .gangs
+            .iter()
+            .filter_map(|(gang, hold)| Some((gang.clone(), hold.settled(snapshot.gangs.get(gang)?)?)))
+            .collect();
+        for (gang, hold) in settled {
+            if hold.places.is_empty() {
+                self.strike_gang(&gang);
+            } else {
+                self.commitments.gangs.insert_mut(gang, Arc::new(hold));
+            }
+        }
+    }
+
     fn sweep(&mut self, snapshot: &ClusterSnapshot, now: Instant) {
         let mut over = Vec::new();
         for (uid, entry) in &mut self.entries {
@@ -179,6 +196,7 @@ impl Book {
         for uid in over {
             self.strike(&uid);
         }
+        self.settle_gangs(snapshot);
         // A gang without pods is gone; one that is only being created has shown at least the pod that was held for.
         let known = |gang: &GangRef| snapshot.gangs.contains_key(gang);
         let over: Vec<GangRef> = self

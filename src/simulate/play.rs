@@ -51,7 +51,7 @@ pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<Report, Simu
                 problems,
             }));
     }
-    let managed = managed_resources(&index);
+    let managed = index.published().load().network_resources();
     let servers = Servers::start(&index, &world, &settings, input.configuration.reservation).await?;
     let mut stage = Stage {
         world,
@@ -81,16 +81,6 @@ fn is_pending(pod: &Value) -> bool {
     text(pod, "/spec/nodeName").is_empty()
         && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
         && pod.pointer("/metadata/deletionTimestamp").is_none()
-}
-
-/// What a scheduler is told to ask the extender about: the resources behind the networks of the cluster.
-fn managed_resources(index: &Index) -> BTreeSet<ResourceName> {
-    let snapshot = index.published().load_full();
-    snapshot
-        .networks
-        .values()
-        .filter_map(|network| network.reading.as_ref().ok()?.resource.clone())
-        .collect()
 }
 
 struct Stage {

@@ -134,6 +134,12 @@ impl Rig {
         self
     }
 
+    /// Another extender has the bind verb.
+    pub(crate) fn without_bind(mut self) -> Self {
+        Arc::make_mut(&mut self.state.settings).binds = false;
+        self
+    }
+
     pub(crate) fn not_ready(self) -> Self {
         self.ready.store(false, Ordering::SeqCst);
         self

@@ -10,6 +10,7 @@
 
 mod calls;
 mod preempt;
+mod without_bind;
 
 use std::sync::Arc;
 

@@ -330,18 +330,6 @@ async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], exten
         .iter()
         .flat_map(|test| (0..8).map(move |rail| format!("{PREFIX}/{test}_rail{rail}")))
         .collect();
-    let extenders = extender.map(|port| {
-        let managed: Vec<_> = resources
-            .iter()
-            .map(|name| json!({"name": name, "ignoredByScheduler": false}))
-            .collect();
-        json!({
-            "urlPrefix": format!("http://127.0.0.1:{port}"),
-            "filterVerb": "filter", "prioritizeVerb": "prioritize", "preemptVerb": "preempt", "bindVerb": "bind",
-            "weight": 10, "nodeCacheCapable": true, "enableHTTPS": false, "httpTimeout": "5s",
-            "managedResources": managed, "ignorable": false,
-        })
-    });
     for _ in 0..TRIES {
         let port = ports::free();
         let configuration = json!({
@@ -350,11 +338,14 @@ async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], exten
             "leaderElection": {"leaderElect": false},
             "clientConnection": {"kubeconfig": plane.kubeconfig("system:kube-scheduler"), "qps": 500, "burst": 1000},
             "profiles": [{"schedulerName": name, "percentageOfNodesToScore": 100}],
-            "extenders": extenders.iter().collect::<Vec<_>>(),
         });
-        let configuration = plane
+        let mut configuration = plane
             .run
-            .write(&format!("{name}/scheduler.yaml"), configuration.to_string());
+            .write(&format!("{name}/scheduler-base.yaml"), configuration.to_string());
+        if let Some(extender) = extender {
+            let merged = scheduler_config(plane, name, &resources, &configuration, extender);
+            configuration = plane.run.write(&format!("{name}/scheduler.yaml"), merged);
+        }
         let mut scheduler = Program::new("kube-scheduler", &plane.tools.kubernetes("kube-scheduler"))
             .arg(format!("--config={}", configuration.display()))
             .args([
@@ -370,6 +361,47 @@ async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], exten
         }
     }
     panic!("kube-scheduler found no free port in {TRIES} tries");
+}
+
+/// What `pointsman scheduler-config` makes of a configuration without extenders: the real scheduler then takes it or not.
+fn scheduler_config(
+    plane: &ControlPlane,
+    name: &str,
+    resources: &BTreeSet<String>,
+    base: &Path,
+    extender: u16,
+) -> String {
+    let networks: Vec<Value> = resources
+        .iter()
+        .enumerate()
+        .map(|(number, resource)| {
+            json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": format!("n{number}"), "namespace": "default",
+                    "annotations": {"k8s.v1.cni.cncf.io/resourceName": resource}},
+                "spec": {"config": r#"{"type":"ib-sriov"}"#}})
+        })
+        .collect();
+    let networks = json!({"apiVersion": "v1", "kind": "List", "items": networks}).to_string();
+    let networks = plane.run.write(&format!("{name}/networks.json"), networks);
+    let settings = json!({"apiVersion": "config.pointsman.io/v1alpha1", "kind": "Configuration",
+        "scheduler": {"mode": "dedicated", "name": name}});
+    let settings = plane
+        .run
+        .write(&format!("{name}/settings.yaml"), settings.to_string());
+    let output = std::process::Command::new(our_binary())
+        .arg("scheduler-config")
+        .arg(format!("--from={}", networks.display()))
+        .arg(format!("--merge={}", base.display()))
+        .arg(format!("--config={}", settings.display()))
+        .arg(format!("--extender-url=http://127.0.0.1:{extender}"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The program under test. Cargo names it to tests, not to examples; those lie in a folder beside it.
