@@ -14,6 +14,8 @@
 //! - [`restart`]: `kill -9` in the middle of a burst.
 //! - [`rotation`]: certificates change under load.
 //! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
+//! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
+//! - [`examples`]: the example manifests, as the API server judges them.
 //!
 //! Each contract's failure is shown as well: the same workload without the extender, or without what keeps it.
 //!
@@ -28,8 +30,10 @@
 )]
 
 mod deployed;
+mod examples;
 mod gangs;
 mod harness;
+mod install;
 mod main_job;
 mod opted_out;
 mod pool_of_ten;

@@ -76,8 +76,16 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start() -> Self {
+        let mut plane = Self::bare(RunFolder::create()).await;
+        plane.create_crds(plane.tools.crds()).await;
+        plane.create_our_role().await;
+        plane.spiderpool = Some(Spiderpool::start(&plane).await);
+        plane
+    }
+
+    /// As a new cluster is: without our objects, without Spiderpool and without custom resources.
+    pub(crate) async fn bare(run: RunFolder) -> Self {
         let tools = Tools::find();
-        let run = RunFolder::create();
         let authority = Authority::new("pointsman test authority");
         let (etcd, etcd_url) = start_etcd(&tools, &run).await;
         let (apiserver, server) = start_apiserver(&tools, &run, &authority, &etcd_url).await;
@@ -96,9 +104,6 @@ impl ControlPlane {
         let controller_manager = plane.start_controller_manager();
         let kwok = plane.start_kwok();
         plane.processes.extend([controller_manager, kwok]);
-        plane.create_crds().await;
-        plane.create_our_role().await;
-        plane.spiderpool = Some(Spiderpool::start(&plane).await);
         plane
     }
 
@@ -129,6 +134,7 @@ impl ControlPlane {
             "job-controller",
             "replicaset-controller",
             "deployment-controller",
+            "daemonset-controller",
             "statefulset-controller",
         ];
         Program::new(
@@ -159,9 +165,10 @@ impl ControlPlane {
             .start(self.run.log("kwok"))
     }
 
-    async fn create_crds(&self) {
+    /// Creates the CRDs in these files, and waits until they are served.
+    pub(crate) async fn create_crds(&self, files: Vec<PathBuf>) {
         let mut names = Vec::new();
-        for path in self.tools.crds() {
+        for path in files {
             let crd: Value = serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap();
             names.push(crd["metadata"]["name"].as_str().unwrap().to_owned());
             self.api.create(&CRDS.all(), crd).await.unwrap();

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::tools;
@@ -16,14 +17,29 @@ pub(crate) struct RunFolder {
     path: PathBuf,
 }
 
+/// The folder of this process, made once.
+static OF_THIS_PROCESS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let runs = tools::cache().join("runs");
+    fs::create_dir_all(&runs).unwrap();
+    remove_old(&runs);
+    let path = runs.join(std::process::id().to_string());
+    // A leftover of an earlier process that had our id.
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+});
+
 impl RunFolder {
     pub(crate) fn create() -> Self {
-        let runs = tools::cache().join("runs");
-        fs::create_dir_all(&runs).unwrap();
-        remove_old(&runs);
-        let path = runs.join(std::process::id().to_string());
-        // A leftover of an earlier process that had our id.
-        let _ = fs::remove_dir_all(&path);
+        Self {
+            path: OF_THIS_PROCESS.clone(),
+        }
+    }
+
+    /// A folder inside it, for a second control plane.
+    #[allow(dead_code, reason = "only the tests need a second one")]
+    pub(crate) fn inner(name: &str) -> Self {
+        let path = OF_THIS_PROCESS.join(name);
         fs::create_dir_all(&path).unwrap();
         Self { path }
     }
