@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::decide::names::{NamespaceName, ResourceName};
 use crate::decide::policy::Locality;
 use crate::decide::problem::{Problem, Problems};
-use crate::decide::settings::{NodeStatePolicy, SchedulerMode, Settings};
+use crate::decide::settings::{NodeStatePolicy, Podnetinfo, SchedulerMode, Settings};
 
 use fields::Fields;
 
@@ -200,6 +200,15 @@ fn read(file: &mut Fields<'_>) -> Configuration {
         "a prefix with its slash, such as rdma/",
         |text| text.strip_suffix('/').is_some_and(is_subdomain),
     );
+    let further_resource_keys = file.list(
+        "furtherResourceNameKeys",
+        "an annotation key with its prefix, such as k8s.v1.cni.cncf.io/bridgeName",
+        |text| {
+            text.split_once('/')
+                .is_some_and(|(prefix, name)| is_subdomain(prefix) && !name.is_empty())
+        },
+    );
+    let podnetinfo = file.section("podnetinfo", podnetinfo);
     let namespaces = file.section("namespaces", namespaces);
     let node_state = file.choice(
         "nodeState",
@@ -222,6 +231,8 @@ fn read(file: &mut Fields<'_>) -> Configuration {
                 names.into_iter().map(ResourceName::from).collect()
             }),
             shared_rdma_prefixes: shared_rdma_prefixes.unwrap_or(default.decisions.shared_rdma_prefixes),
+            further_resource_keys: further_resource_keys.unwrap_or_default(),
+            podnetinfo,
             multus_namespace: namespaces.multus,
             spiderpool_namespace: namespaces.spiderpool,
             node_state,
@@ -317,6 +328,23 @@ fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
         multus: multus.into(),
         spiderpool: spiderpool.into(),
         sriov_operator: (!sriov_operator.is_empty()).then(|| sriov_operator.into()),
+    }
+}
+
+fn podnetinfo(fields: &mut Fields<'_>) -> Podnetinfo {
+    match (fields.flag("enabled", false), fields.flag("hugepages", false)) {
+        (true, true) => Podnetinfo::WithHugepages,
+        (true, false) => Podnetinfo::On,
+        (false, false) => Podnetinfo::Off,
+        (false, true) => {
+            fields.wrong(
+                "hugepages",
+                "true, and enabled false",
+                "hugepages only with enabled: true",
+                "enable the volume, or leave hugepages out",
+            );
+            Podnetinfo::Off
+        }
     }
 }
 

@@ -59,6 +59,9 @@ pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 /// Multus, on a NetworkAttachmentDefinition: the device-plugin resource a pod needs one of.
 pub const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 
+/// network-resources-injector, on a NetworkAttachmentDefinition: the label of the nodes it can be attached on.
+pub const NODE_SELECTOR: &str = "k8s.v1.cni.cncf.io/nodeSelector";
+
 /// Spiderpool's own injection, first form: read as [`PROFILE`] when that is absent.
 pub const SPIDERPOOL_RDMA_INJECT: &str = "cni.spidernet.io/rdma-resource-inject";
 /// Spiderpool's own injection, second form.

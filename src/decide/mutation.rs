@@ -13,93 +13,25 @@ use super::names::{
     ContainerName, GangName, InterfaceName, NamespaceName, NetworkRef, ProfileName, ResourceName,
     SchedulerName,
 };
-use super::network::{Attachment, Ipam, Network, Plugin, Selection};
+use super::network::{Attachment, Ipam, Network, NodeLabel, Plugin};
 use super::pod::PoolRequest;
 use super::policy::{self, Annotations, Locality, PodPolicy, Rails, Wanted};
 use super::problem::{Problem, Problems, quoted};
-use super::selector::Labels;
 use super::settings::{SchedulerMode, Settings};
 
 mod gang;
 pub(in crate::decide) mod links;
+mod nodes;
+mod pod;
+mod podnetinfo;
 mod pools;
 mod refusals;
 mod warnings;
 
 pub use self::gang::Owner;
+pub use self::pod::{ContainerFacts, Hugepages, OwnNetwork, PodFacts, Told};
+pub use self::podnetinfo::{MetadataFile, PodnetinfoChange};
 use self::refusals::Findings;
-
-/// A pod that is being created, as far as admission looks at it.
-#[derive(Clone, Debug)]
-pub struct PodFacts {
-    /// Its namespace.
-    pub namespace: NamespaceName,
-    /// The pools it asks Spiderpool for, or what is wrong with that.
-    pub pools: Result<PoolRequest, Problems>,
-    /// Its annotations.
-    pub annotations: Annotations,
-    /// The networks it lists itself, or what is wrong with its list.
-    pub networks: Result<Vec<OwnNetwork>, Problems>,
-    /// The network in place of the cluster's default one, or what is wrong with that.
-    pub default_network: Result<Option<NetworkRef>, Problems>,
-    /// Its containers.
-    pub containers: Vec<ContainerFacts>,
-    /// Its init containers.
-    pub init_containers: Vec<ContainerFacts>,
-    /// It shares its node's network.
-    pub host_network: bool,
-    /// The scheduler it names.
-    pub scheduler: Option<SchedulerName>,
-    /// Its labels.
-    pub labels: Labels,
-    /// The controller that made it.
-    pub owner: Option<Owner>,
-    /// The PodGroup of Kubernetes' own that it joins (`spec.schedulingGroup`).
-    pub pod_group: Option<String>,
-}
-
-/// A network that the user listed.
-#[derive(Clone, Debug)]
-pub struct OwnNetwork {
-    /// What the element selects.
-    pub selection: Selection,
-    /// The GUID it brings.
-    pub guid: Option<String>,
-}
-
-/// A container or an init container.
-#[derive(Clone, Debug)]
-pub struct ContainerFacts {
-    /// Its name.
-    pub name: ContainerName,
-    /// It runs as long as the pod: every container, and an init container that is a sidecar. The kubelet shows
-    /// Multus the devices of these alone (`pkg/kubelet/apis/podresources/server_v1.go`).
-    pub lasting: bool,
-    /// Extended resources it requests.
-    pub requests: BTreeMap<ResourceName, u32>,
-    /// Extended resources it is limited to.
-    pub limits: BTreeMap<ResourceName, u32>,
-    /// The pod's resource claims it uses.
-    pub claims: Vec<String>,
-    /// It can lock memory as it is: by capability or because it is privileged.
-    pub locks_memory: bool,
-    /// It has a variable of the name under which we tell a pod's place on the fabric.
-    pub has_position: bool,
-}
-
-impl ContainerFacts {
-    /// Every extended resource it names, in order.
-    fn resources(&self) -> impl Iterator<Item = &ResourceName> {
-        let names: BTreeSet<&ResourceName> = self.requests.keys().chain(self.limits.keys()).collect();
-        names.into_iter()
-    }
-
-    /// How many of a resource it takes. Where only one of the two is given, the other follows it.
-    fn takes(&self, resource: &ResourceName) -> u32 {
-        let of = |map: &BTreeMap<ResourceName, u32>| map.get(resource).copied().unwrap_or(0);
-        of(&self.requests).max(of(&self.limits))
-    }
-}
 
 /// The verdict on a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +41,7 @@ pub enum Admission {
     /// It can never run as it is.
     Denied(Denial),
     /// It can, with these changes, of which there may be none.
-    Mutate(Mutation),
+    Mutate(Box<Mutation>),
 }
 
 /// Why a pod is denied.
@@ -139,6 +71,10 @@ pub struct Mutation {
     pub gang: Option<GangChange>,
     /// The container that is to be told the pod's place on the fabric.
     pub position: Option<Place>,
+    /// Labels to ask of its node, besides those it asks for.
+    pub nodes: Vec<NodeLabel>,
+    /// How the pod is shown its own metadata.
+    pub podnetinfo: PodnetinfoChange,
     /// A newer snapshot may tell more (the size of the gang).
     pub may_grow: bool,
     /// What the pod has then; none where it takes part in nothing of ours.
@@ -234,7 +170,7 @@ pub fn admit(pod: &PodFacts, snapshot: &ClusterSnapshot, settings: &Settings) ->
         && pod.default_network == Ok(None);
     if asks_for_nothing {
         return if pod.annotations.contains_key(annotation::INJECT) {
-            Admission::Mutate(Mutation::nothing(vec![warnings::no_networks()]))
+            Admission::Mutate(Box::new(Mutation::nothing(vec![warnings::no_networks()])))
         } else {
             Admission::NotAsked
         };
@@ -269,16 +205,19 @@ fn complete(
         .filter(|network| !listed.contains(network))
         .collect();
     let interfaces = findings.interfaces(own, &appended, snapshot);
-    let default_resource = findings.default_network(pod, snapshot);
+    let default_network = findings.default_network(pod, snapshot);
 
+    let attachments = || {
+        let additional = interfaces.iter().map(|interface| interface.attachment);
+        additional.chain(default_network.as_ref().map(|(_, attachment)| *attachment))
+    };
+    let takes_device = attachments().any(|attachment| attachment.resource.is_some());
     let mut needs: BTreeMap<&ResourceName, u32> = BTreeMap::new();
-    for resource in interfaces
-        .iter()
-        .filter_map(|interface| interface.attachment.resource.as_ref())
-        .chain(default_resource)
+    for resource in attachments().flat_map(|attachment| attachment.resource.iter().chain(&attachment.further))
     {
         *needs.entry(resource).or_default() += 1;
     }
+    let nodes = findings.nodes(pod, &interfaces, default_network);
     findings.links(&interfaces);
     let pools = findings.pools(pod, &interfaces, snapshot, settings);
     findings.pod(pod, &interfaces, &needs, settings);
@@ -299,7 +238,7 @@ fn complete(
         });
     };
 
-    let locks = !needs.is_empty() && !container.locks_memory;
+    let locks = takes_device && !container.locks_memory;
     let may_lock = may_add_capabilities(&pod.namespace, snapshot);
     let scheduler = scheduler(pod, settings);
     let (gang, may_grow) = gang.map_or((None, false), |(gang, may_grow)| (Some(gang), may_grow));
@@ -307,13 +246,20 @@ fn complete(
     warnings.extend(gang::warning(gang.as_ref(), may_grow));
     warnings.extend(warnings::of_the_day(pod, &interfaces, &needs, &pools, snapshot));
     warnings.truncate(warnings::MOST);
-    Admission::Mutate(Mutation {
+    let podnetinfo = if takes_device {
+        podnetinfo::change(pod, gang.is_some(), settings)
+    } else {
+        PodnetinfoChange::default()
+    };
+    Admission::Mutate(Box::new(Mutation {
         networks: appended,
         vfs: vf_changes(pod, place, container, &needs),
         lock_memory: (locks && may_lock).then_some(place),
         scheduler,
-        position: gang.as_ref().filter(|_| !container.has_position).map(|_| place),
+        position: gang.as_ref().filter(|_| !container.told.position).map(|_| place),
         gang,
+        nodes,
+        podnetinfo,
         may_grow,
         record: Some(Record {
             profile,
@@ -324,7 +270,7 @@ fn complete(
             container: container.name.clone(),
         }),
         warnings,
-    })
+    }))
 }
 
 impl Mutation {
@@ -337,6 +283,8 @@ impl Mutation {
             scheduler: None,
             gang: None,
             position: None,
+            nodes: Vec::new(),
+            podnetinfo: PodnetinfoChange::default(),
             may_grow: false,
             record: None,
             warnings,
@@ -351,51 +299,6 @@ impl Interface<'_> {
             network: self.network,
             interface: self.name,
         })
-    }
-}
-
-impl PodFacts {
-    /// A pod without anything, for tests.
-    #[cfg(test)]
-    pub(crate) fn bare(namespace: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            annotations: Annotations::new(),
-            networks: Ok(Vec::new()),
-            default_network: Ok(None),
-            containers: Vec::new(),
-            init_containers: Vec::new(),
-            host_network: false,
-            scheduler: None,
-            labels: Labels::new(),
-            pools: Ok(PoolRequest::None),
-            owner: None,
-            pod_group: None,
-        }
-    }
-
-    /// Its init containers and containers, in the order they start.
-    fn all_containers(&self) -> impl Iterator<Item = (Place, &ContainerFacts)> {
-        let init = self
-            .init_containers
-            .iter()
-            .enumerate()
-            .map(|(index, container)| (Place::InitContainer(index), container));
-        let main = self
-            .containers
-            .iter()
-            .enumerate()
-            .map(|(index, container)| (Place::Container(index), container));
-        init.chain(main)
-    }
-
-    /// How many of a resource Multus will find for the pod.
-    fn takes(&self, resource: &ResourceName) -> u32 {
-        self.all_containers()
-            .filter(|(_, container)| container.lasting)
-            .fold(0, |sum: u32, (_, container)| {
-                sum.saturating_add(container.takes(resource))
-            })
     }
 }
 

@@ -22,12 +22,25 @@ pub struct Attachment {
     pub rail: Option<u32>,
     /// The device-plugin resource a pod needs one of; none for a network without a VF.
     pub resource: Option<ResourceName>,
+    /// Resources a pod needs one of each besides, which Multus knows nothing of (`furtherResourceNameKeys`).
+    pub further: Vec<ResourceName>,
+    /// The nodes it can be attached on, or what is wrong with what says so: only pods that opted in go by it.
+    pub nodes: Result<Option<NodeLabel>, Problems>,
     /// The CNI plugin that attaches it.
     pub plugin: Plugin,
     /// Who gives it addresses.
     pub ipam: Ipam,
     /// How an `ib-sriov` network wants its VFs set up; as by default for any other.
     pub infiniband: Infiniband,
+}
+
+/// A label of nodes, as `k8s.v1.cni.cncf.io/nodeSelector` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLabel {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// What an `ib-sriov` network says of its VFs.

@@ -16,6 +16,10 @@ pub struct Settings {
     pub accelerators: Vec<ResourceName>,
     /// Prefixes of resources handed out by the shared RDMA device plugin, each with its slash.
     pub shared_rdma_prefixes: Vec<String>,
+    /// Annotation keys of networks that name a resource each, besides Multus' own.
+    pub further_resource_keys: Vec<String>,
+    /// Whether pods get the volume by which network-resources-injector shows them their own metadata.
+    pub podnetinfo: Podnetinfo,
     /// The namespace in which Multus looks for a default network that names none.
     pub multus_namespace: NamespaceName,
     /// The namespace that Spiderpool takes for a pool's `multusName` that names none.
@@ -39,6 +43,18 @@ pub enum SchedulerMode {
     Dedicated(SchedulerName),
     /// The cluster's own kube-scheduler calls the extender; the webhook leaves the name alone.
     Existing,
+}
+
+/// The volume `podnetinfo`: a pod's labels and annotations as files, as network-resources-injector makes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Podnetinfo {
+    /// No pod gets it from us.
+    #[default]
+    Off,
+    /// Pods that take a VF get it.
+    On,
+    /// And files with what their containers request and may use of huge pages.
+    WithHugepages,
 }
 
 /// What a node without a SriovNetworkNodeState is taken for.
@@ -67,6 +83,8 @@ impl Default for Settings {
             .map(ResourceName::from)
             .to_vec(),
             shared_rdma_prefixes: vec!["rdma/".to_owned()],
+            further_resource_keys: Vec::new(),
+            podnetinfo: Podnetinfo::default(),
             multus_namespace: "kube-system".into(),
             spiderpool_namespace: "spiderpool".into(),
             node_state: NodeStatePolicy::default(),

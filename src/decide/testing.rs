@@ -77,6 +77,8 @@ impl Cluster {
                 reading: Ok(Attachment {
                     rail: Some(rail),
                     resource: Some(resource(rail)),
+                    further: Vec::new(),
+                    nodes: Ok(None),
                     plugin: Plugin::IbSriov {
                         rdma_isolation: true,
                         ib_kubernetes: false,

@@ -12,7 +12,7 @@ use crate::cluster::convert;
 use crate::cluster::multus::{self, Element};
 use crate::cluster::quantity;
 use crate::decide::annotation;
-use crate::decide::mutation::{ContainerFacts, OwnNetwork, Owner, PodFacts};
+use crate::decide::mutation::{ContainerFacts, Hugepages, OwnNetwork, Owner, PodFacts, Told};
 use crate::decide::names::{NamespaceName, ResourceName};
 use crate::decide::policy::Annotations;
 use crate::decide::problem::{Problem, Problems, quoted};
@@ -21,6 +21,14 @@ use crate::decide::settings::Settings;
 
 /// The variable by which a container learns its pod's place on the fabric.
 pub const POSITION_VARIABLE: &str = "POINTSMAN_FABRIC_POSITION";
+
+/// The variable by which a container learns its own name, as network-resources-injector sets it.
+pub const NAME_VARIABLE: &str = "CONTAINER_NAME";
+
+/// The volume by which a pod is shown its own metadata, and where it is mounted: as network-resources-injector has it.
+pub const PODNETINFO: &str = "podnetinfo";
+/// See [`PODNETINFO`].
+pub const PODNETINFO_PATH: &str = "/etc/podnetinfo";
 
 /// A pod, as far as it is read.
 #[derive(Debug, Deserialize)]
@@ -71,6 +79,10 @@ pub struct RawSpec {
     pub host_network: Option<bool>,
     /// Who schedules it.
     pub scheduler_name: Option<String>,
+    /// Labels its node must have.
+    pub node_selector: Option<Labels>,
+    /// Its volumes.
+    pub volumes: Option<Vec<RawNamed>>,
     /// The PodGroup it joins.
     pub scheduling_group: Option<RawGroup>,
     /// Its containers.
@@ -100,15 +112,27 @@ pub struct RawContainer {
     /// What it may do.
     pub security_context: Option<RawSecurityContext>,
     /// Its environment.
-    pub env: Option<Vec<RawVariable>>,
+    pub env: Option<Vec<RawNamed>>,
+    /// The volumes it mounts.
+    pub volume_mounts: Option<Vec<RawMount>>,
 }
 
-/// A variable of a container's environment.
+/// A volume, or a variable of a container's environment: its name is all that matters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct RawVariable {
+pub struct RawNamed {
     /// Its name.
     pub name: String,
+}
+
+/// A volume that a container mounts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RawMount {
+    /// The volume.
+    pub name: String,
+    /// Where.
+    pub mount_path: String,
 }
 
 /// Requests and limits.
@@ -149,6 +173,16 @@ impl Quantity {
             Self::Text(text) => quantity::count(text),
             Self::Number(number) => quantity::count(&number.to_string()),
         }
+    }
+}
+
+impl Quantity {
+    fn is_zero(&self) -> bool {
+        let milli = match self {
+            Self::Text(text) => quantity::milli(text),
+            Self::Number(number) => quantity::milli(&number.to_string()),
+        };
+        milli == Some(0)
     }
 }
 
@@ -237,6 +271,8 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
         containers: main,
         init_containers: init,
         host_network: raw.spec.host_network.unwrap_or(false),
+        node_selector: raw.spec.node_selector.clone().unwrap_or_default(),
+        has_podnetinfo: names(raw.spec.volumes.as_deref(), PODNETINFO),
         labels: raw.metadata.labels.clone().unwrap_or_default(),
         owner: raw.metadata.owner_references.iter().flatten().find_map(owner),
         pod_group: raw
@@ -311,11 +347,16 @@ fn containers(
             lasting: main || container.restart_policy.as_deref() == Some("Always"),
             requests,
             limits,
-            has_position: container
-                .env
+            told: Told {
+                position: names(container.env.as_deref(), POSITION_VARIABLE),
+                own_name: names(container.env.as_deref(), NAME_VARIABLE),
+            },
+            mounts_podnetinfo: container
+                .volume_mounts
                 .iter()
                 .flatten()
-                .any(|variable| variable.name == POSITION_VARIABLE),
+                .any(|mount| mount.name == PODNETINFO || mount.mount_path == PODNETINFO_PATH),
+            hugepages: resources.map(hugepages).unwrap_or_default(),
             claims: resources
                 .and_then(|resources| resources.claims.as_deref())
                 .unwrap_or_default()
@@ -334,6 +375,31 @@ fn containers(
         .enumerate()
         .map(read)
         .collect()
+}
+
+fn names(list: Option<&[RawNamed]>, name: &str) -> bool {
+    list.unwrap_or_default().iter().any(|one| one.name == name)
+}
+
+/// The huge pages of a container, those of size zero left out.
+fn hugepages(resources: &RawResources) -> Vec<Hugepages> {
+    let of = |requested: bool, map: Option<&BTreeMap<String, Quantity>>| {
+        let sizes = map.into_iter().flatten().filter_map(move |(name, quantity)| {
+            let size = name.strip_prefix("hugepages-")?;
+            let number = ["Ki", "Mi", "Gi"]
+                .iter()
+                .find_map(|unit| size.strip_suffix(unit))?;
+            let is_size = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            (is_size && !quantity.is_zero()).then(|| Hugepages {
+                requested,
+                size: size.to_owned(),
+            })
+        });
+        sizes.collect::<Vec<_>>()
+    };
+    let mut all = of(true, resources.requests.as_ref());
+    all.extend(of(false, resources.limits.as_ref()));
+    all
 }
 
 /// The extended resources of a map; others are in units that do not matter here.

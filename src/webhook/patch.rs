@@ -10,11 +10,17 @@ use json_patch::{AddOperation, Patch, PatchOperation};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::facts::{Arrived, POSITION_VARIABLE, Quantity, RawContainer, RawPod, RawResources};
+use super::facts::{
+    Arrived, NAME_VARIABLE, PODNETINFO, PODNETINFO_PATH, POSITION_VARIABLE, Quantity, RawContainer, RawPod,
+    RawResources,
+};
 use crate::cluster::multus::Element;
 use crate::decide::annotation;
-use crate::decide::mutation::{GangChange, Mutation, Place, Record, VfChange};
+use crate::decide::mutation::{
+    GangChange, MetadataFile, Mutation, Place, PodnetinfoChange, Record, VfChange,
+};
 use crate::decide::names::ProfileName;
+use crate::decide::network::NodeLabel;
 
 /// The version of the record's form, for whoever reads records of pods that an older program admitted.
 const RECORD_VERSION: u32 = 1;
@@ -30,9 +36,9 @@ pub fn patch(arrived: &Arrived, mutation: &Mutation) -> Patch {
     if let Some(place) = mutation.lock_memory {
         operations.capability(&arrived.raw, place);
     }
-    if let Some(place) = mutation.position {
-        operations.position(&arrived.raw, place);
-    }
+    operations.variables(&arrived.raw, mutation);
+    operations.podnetinfo(&arrived.raw, &mutation.podnetinfo);
+    operations.nodes(&arrived.raw, &mutation.nodes);
     if let Some(gang) = &mutation.gang {
         operations.gang_label(&arrived.raw, gang);
     }
@@ -89,22 +95,70 @@ impl Operations {
         }
     }
 
-    /// The annotation is written with the Binding; a container that starts has it then.
-    fn position(&mut self, pod: &RawPod, place: Place) {
-        let Some(container) = container(pod, place) else {
+    /// Variables that containers are to have besides their own. The annotation of the pod's place on the fabric is
+    /// written with the Binding; a container that starts has it then.
+    fn variables(&mut self, pod: &RawPod, mutation: &Mutation) {
+        let mut variables: BTreeMap<Place, Vec<Value>> = BTreeMap::new();
+        if let Some(place) = mutation.position {
+            let field = format!("metadata.annotations['{}']", annotation::FABRIC_POSITION);
+            variables.entry(place).or_default().push(json!({
+                "name": POSITION_VARIABLE,
+                "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": field } },
+            }));
+        }
+        for &place in &mutation.podnetinfo.named {
+            let name = container(pod, place).map(|container| &container.name);
+            let variable = json!({ "name": NAME_VARIABLE, "value": name });
+            variables.entry(place).or_default().push(variable);
+        }
+        for (place, variables) in variables {
+            let existing = container(pod, place).is_some_and(|container| container.env.is_some());
+            self.append(place, "env", existing, variables);
+        }
+    }
+
+    /// Appends to a list of a container, or makes it.
+    fn append(&mut self, place: Place, list: &'static str, existing: bool, values: Vec<Value>) {
+        let (containers, index) = path(place);
+        let at = ["spec", containers, index.as_str(), list];
+        if !existing {
+            self.add(at, Value::Array(values));
             return;
-        };
-        let (list, index) = path(place);
-        let at = ["spec", list, index.as_str(), "env"];
-        let field = format!("metadata.annotations['{}']", annotation::FABRIC_POSITION);
-        let variable = json!({
-            "name": POSITION_VARIABLE,
-            "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": field } },
-        });
-        if container.env.is_some() {
-            self.add(at.into_iter().chain(["-"]), variable);
+        }
+        for value in values {
+            self.add(at.into_iter().chain(["-"]), value);
+        }
+    }
+
+    fn podnetinfo(&mut self, pod: &RawPod, change: &PodnetinfoChange) {
+        for &place in &change.mounts {
+            let existing = container(pod, place).is_some_and(|container| container.volume_mounts.is_some());
+            let mount = json!({ "name": PODNETINFO, "mountPath": PODNETINFO_PATH, "readOnly": true });
+            self.append(place, "volumeMounts", existing, vec![mount]);
+        }
+        if change.files.is_empty() {
+            return;
+        }
+        let items: Vec<Value> = change.files.iter().map(metadata_file).collect();
+        let volume = json!({ "name": PODNETINFO, "downwardAPI": { "items": items } });
+        if pod.spec.volumes.is_some() {
+            self.add(["spec", "volumes", "-"], volume);
         } else {
-            self.add(at, json!([variable]));
+            self.add(["spec", "volumes"], json!([volume]));
+        }
+    }
+
+    fn nodes(&mut self, pod: &RawPod, labels: &[NodeLabel]) {
+        if pod.spec.node_selector.is_some() {
+            for NodeLabel { key, value } in labels {
+                self.add(["spec", "nodeSelector", key], json!(value));
+            }
+        } else if !labels.is_empty() {
+            let all: BTreeMap<&str, &str> = labels
+                .iter()
+                .map(|label| (label.key.as_str(), label.value.as_str()))
+                .collect();
+            self.add(["spec", "nodeSelector"], json!(all));
         }
     }
 
@@ -195,6 +249,34 @@ fn path(place: Place) -> (&'static str, String) {
     match place {
         Place::Container(index) => ("containers", index.to_string()),
         Place::InitContainer(index) => ("initContainers", index.to_string()),
+    }
+}
+
+/// A file of the volume that shows a pod its own metadata; names and units are those its readers know.
+fn metadata_file(file: &MetadataFile) -> Value {
+    let field = |name: &str| json!({ "path": name, "fieldRef": { "fieldPath": format!("metadata.{name}") } });
+    match file {
+        MetadataFile::Labels => field("labels"),
+        MetadataFile::Annotations => field("annotations"),
+        MetadataFile::Hugepages {
+            container,
+            requested,
+            size,
+        } => {
+            let (word, part) = if *requested {
+                ("request", "requests")
+            } else {
+                ("limit", "limits")
+            };
+            json!({
+                "path": format!("hugepages_{}_{word}_{container}", size.trim_end_matches('i')),
+                "resourceFieldRef": {
+                    "containerName": container.as_str(),
+                    "resource": format!("{part}.hugepages-{size}"),
+                    "divisor": "1Mi",
+                },
+            })
+        }
     }
 }
 

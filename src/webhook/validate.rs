@@ -11,6 +11,7 @@ use super::review::{Answer, Request};
 use crate::cluster::convert::network;
 use crate::cluster::objects::Kind;
 use crate::decide::problem::{Problem, Problems};
+use crate::decide::settings::Settings;
 use crate::decide::validation::{self, Validation};
 use crate::decide::{cluster::ClusterSnapshot, problem::chain};
 use crate::telemetry::label::WebhookVerdict;
@@ -37,13 +38,15 @@ pub(super) fn decided(state: &State, request: &Request<'_>) -> (serde_json::Resu
     };
     let snapshot = state.snapshot.load_full();
     let kind = kind(request, &object);
-    let Some(validation) = kind.and_then(|kind| validated(kind, &object, request, &snapshot)) else {
+    let Some(validation) =
+        kind.and_then(|kind| validated(kind, &object, request, &snapshot, &state.settings))
+    else {
         return (Ok(Answer::allowed(uid)), Outcome::of(WebhookVerdict::Unchanged));
     };
     let before = request
         .old_object
         .and_then(|old| read(old).ok())
-        .and_then(|old| validated(kind?, &old, request, &snapshot))
+        .and_then(|old| validated(kind?, &old, request, &snapshot, &state.settings))
         .unwrap_or_default();
     let mut outcome = Outcome {
         object: object.metadata.name.clone(),
@@ -79,16 +82,17 @@ fn validated(
     object: &DynamicObject,
     request: &Request<'_>,
     snapshot: &ClusterSnapshot,
+    settings: &Settings,
 ) -> Option<Validation> {
     if object.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let annotations = object.metadata.annotations.clone().unwrap_or_default();
-    let of_network = |mut object: DynamicObject, read: fn(&DynamicObject) -> _| {
+    let of_network = |mut object: DynamicObject, read: fn(&DynamicObject, &Settings) -> _| {
         // The request knows it where the object does not say.
         let namespace = object.metadata.namespace.take();
         object.metadata.namespace = namespace.or_else(|| request.namespace.clone());
-        validation::network(&read(&object), &annotations, snapshot)
+        validation::network(&read(&object, settings), &annotations, snapshot)
     };
     match kind {
         Kind::Namespace => {

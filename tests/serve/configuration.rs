@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pointsman::config::Configuration;
 use pointsman::decide::policy::{Locality, Tier};
-use pointsman::decide::settings::{NodeStatePolicy, SchedulerMode};
+use pointsman::decide::settings::{NodeStatePolicy, Podnetinfo, SchedulerMode};
 use rstest::rstest;
 
 const HEAD: &str = "apiVersion: config.pointsman.io/v1alpha1\nkind: Configuration\n";
@@ -40,6 +40,8 @@ webhook: {{configurationName: pointsman.example, serviceName: hook}}
 certificate: {{lifetime: 30d, caLifetime: 365d}}
 acceleratorResources: [example.com/npu]
 sharedRdmaPrefixes: [rdma/, shared.example.com/]
+furtherResourceNameKeys: [example.com/bridge]
+podnetinfo: {{enabled: true, hugepages: true}}
 namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov}}
 nodeState: require
 reservation: {{hold: 10s, lifetime: 1m30s}}
@@ -55,6 +57,8 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
     assert_eq!(read.certificate.leaf, Duration::from_hours(30 * 24));
     assert_eq!(read.certificate.authority, Duration::from_hours(365 * 24));
     assert_eq!(read.decisions.accelerators, ["example.com/npu".into()]);
+    assert_eq!(read.decisions.further_resource_keys, ["example.com/bridge"]);
+    assert_eq!(read.decisions.podnetinfo, Podnetinfo::WithHugepages);
     assert_eq!(
         read.decisions.shared_rdma_prefixes,
         ["rdma/", "shared.example.com/"]

@@ -1,6 +1,7 @@
 //! What holds for every pod: no panic, nothing of the user's is lost, changed or lowered, and a second look at a
 //! patched pod changes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use pointsman::cluster::multus::parse_networks;
@@ -283,6 +284,35 @@ fn found_and_wanted(pod: &Value, resource: &str, network: &str) -> (i128, usize)
     (found, wanted)
 }
 
+/// What network-resources-injector in its default mode adds to a pod's first container: one of a network's resource for
+/// each network, unless some container names the resource. It looks at no init container.
+fn injector_adds(pod: &Value) -> BTreeMap<String, u32> {
+    let snapshot = CLUSTER.index.published().load_full();
+    let text = pod["metadata"]["annotations"][NETWORKS]
+        .as_str()
+        .unwrap_or_default();
+    let mut counts = BTreeMap::new();
+    for element in parse_networks(text, &"t".into()).unwrap() {
+        let network = snapshot.networks.get(&element.selection.network);
+        let attachment = network.and_then(|network| network.reading.as_ref().ok());
+        if let Some(resource) = attachment.and_then(|attachment| attachment.resource.as_ref()) {
+            *counts.entry(resource.to_string()).or_default() += 1;
+        }
+    }
+    for container in pod["spec"]["containers"].as_array().unwrap() {
+        for part in ["requests", "limits"] {
+            for name in container["resources"][part]
+                .as_object()
+                .into_iter()
+                .flat_map(Map::keys)
+            {
+                counts.remove(name);
+            }
+        }
+    }
+    counts
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -311,6 +341,15 @@ proptest! {
             prop_assert!(!record_stands || found >= i128::try_from(wanted).unwrap(), "rail {}: {} for {}", rail, found, wanted);
         }
         prop_assert_eq!(admitted(&patched, namespace), Some(patched.clone()), "a second look changes it again");
+        let in_sidecars = patched["spec"]["initContainers"].to_string();
+        let injected: Vec<String> = injector_adds(&patched)
+            .into_keys()
+            .filter(|resource| !in_sidecars.contains(resource.as_str()))
+            .collect();
+        prop_assert!(
+            injected.is_empty() || patched["metadata"]["annotations"].get(INJECTED).is_none(),
+            "network-resources-injector adds {:?}", injected
+        );
     }
 
     #[test]

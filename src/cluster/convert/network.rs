@@ -7,17 +7,19 @@ use serde_json::Value;
 use crate::cluster::objects::Texts;
 use crate::decide::annotation;
 use crate::decide::names::{NetworkRef, ProfileName, ResourceName};
-use crate::decide::network::{Attachment, Infiniband, Ipam, LinkState, Network, Plugin};
+use crate::decide::network::{Attachment, Infiniband, Ipam, LinkState, Network, NodeLabel, Plugin};
 use crate::decide::problem::{Problem, Problems, quoted};
+use crate::decide::settings::Settings;
 
 /// A network from its NetworkAttachmentDefinition.
 #[must_use]
-pub fn attachment(object: &DynamicObject) -> Network {
+pub fn attachment(object: &DynamicObject, settings: &Settings) -> Network {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     network(
         object,
         "NetworkAttachmentDefinition",
         name,
+        settings,
         |label, annotations, problems| {
             let config = object.data.get("spec").and_then(|spec| spec.get("config"));
             let attached = match config.filter(|config| !config.is_null()) {
@@ -61,7 +63,7 @@ pub fn attachment(object: &DynamicObject) -> Network {
 
 /// The network a SpiderMultusConfig stands for, until Spiderpool has made the NetworkAttachmentDefinition.
 #[must_use]
-pub fn multus_config(object: &DynamicObject) -> Network {
+pub fn multus_config(object: &DynamicObject, settings: &Settings) -> Network {
     let annotations = object.metadata.annotations.as_ref();
     let name = annotations
         .and_then(|annotations| annotations.get(annotation::SPIDERPOOL_CR_NAME))
@@ -73,6 +75,7 @@ pub fn multus_config(object: &DynamicObject) -> Network {
         object,
         "SpiderMultusConfig",
         &name,
+        settings,
         |label, _, problems| match super::read::<MultusSpec>(label, "spec", object.data.get("spec")) {
             Ok(spec) => spec.attaches(),
             Err(problem) => {
@@ -88,6 +91,7 @@ fn network(
     object: &DynamicObject,
     kind: &str,
     name: &str,
+    settings: &Settings,
     attaches: impl FnOnce(&str, &Texts, &mut Problems) -> Attachment,
 ) -> Network {
     let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
@@ -103,9 +107,42 @@ fn network(
         reading: problems.or(Attachment {
             rail,
             resource: read.resource.filter(|resource| !resource.as_str().is_empty()),
+            further: further(&annotations, settings),
+            nodes: nodes(&label, &annotations),
             ..read
         }),
     }
+}
+
+/// What is named besides Multus' own resource, which may stand in the list of keys as well.
+fn further(annotations: &Texts, settings: &Settings) -> Vec<ResourceName> {
+    let keys = settings.further_resource_keys.iter();
+    keys.filter(|key| *key != annotation::RESOURCE_NAME)
+        .filter_map(|key| annotations.get(key).map(|name| name.trim()))
+        .filter(|name| !name.is_empty())
+        .map(ResourceName::from)
+        .collect()
+}
+
+/// `KEY=VALUE`, or `KEY` for an empty value, as network-resources-injector reads it.
+fn nodes(label: &str, annotations: &Texts) -> Result<Option<NodeLabel>, Problems> {
+    let Some(text) = annotations.get(annotation::NODE_SELECTOR) else {
+        return Ok(None);
+    };
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    let (key, value) = (key.trim(), value.trim());
+    if key.is_empty() || value.contains('=') || [key, value].concat().contains(char::is_whitespace) {
+        return Err(Problems::from(Problem::new(
+            format!("{label}, annotation {}", annotation::NODE_SELECTOR),
+            quoted(text),
+            "one label of nodes, KEY=VALUE or KEY",
+            "correct it, or remove the annotation",
+        )));
+    }
+    Ok(Some(NodeLabel {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }))
 }
 
 /// A network of which nothing is known.
@@ -113,6 +150,8 @@ fn unknown() -> Attachment {
     Attachment {
         rail: None,
         resource: None,
+        further: Vec::new(),
+        nodes: Ok(None),
         plugin: Plugin::Other,
         ipam: Ipam::Unlimited,
         infiniband: Infiniband::default(),
@@ -329,7 +368,6 @@ impl MultusSpec {
             }
         };
         Attachment {
-            rail: None,
             resource: block
                 .resource_name
                 .or(block.rdma_resource_name)
@@ -337,6 +375,7 @@ impl MultusSpec {
             plugin,
             ipam,
             infiniband,
+            ..unknown()
         }
     }
 }
@@ -368,8 +407,11 @@ mod tests {
             }},
             "spec": {"config": "{\"cniVersion\":\"0.3.1\",\"name\":\"rail1-ib\",\"plugins\":[{\"type\":\"ib-sriov\",\"pkey\":\"\",\"link_state\":\"enable\",\"rdmaIsolation\":true,\"ibKubernetesEnabled\":false,\"ipam\":{\"type\":\"spiderpool\",\"default_ipv4_ippool\":[\"rail1-pool\"]}},{\"type\":\"coordinator\"}]}"},
         }));
-        assert_eq!(multus_config(&config), attachment(&made));
-        assert_eq!(attachment(&made).profiles.len(), 2);
+        assert_eq!(
+            multus_config(&config, &Settings::default()),
+            attachment(&made, &Settings::default())
+        );
+        assert_eq!(attachment(&made, &Settings::default()).profiles.len(), 2);
     }
 
     #[test]
@@ -378,7 +420,7 @@ mod tests {
             "metadata": {"name": "rail1", "namespace": "hpc", "annotations": {"pointsman.io/profile": "p", "pointsman.io/rail": "one"}},
             "spec": {"config": "{\"type\": \"ib-sriov\", \"rdmaIsolation\": \"yes\"}"},
         }));
-        let network = attachment(&broken);
+        let network = attachment(&broken, &Settings::default());
         assert_eq!(network.profiles, ["p".into()]);
         let text = network.reading.unwrap_err().to_string();
         assert!(
@@ -402,7 +444,10 @@ mod tests {
             "metadata": {"name": "rail1", "namespace": "hpc"},
             "spec": {"config": r#"{"plugins":[{"type":"tuning","pkey":[1]},{"type":"ib-sriov","link_state":"disable","pkey":1000}]}"#},
         }));
-        for network in [multus_config(&config), attachment(&made)] {
+        for network in [
+            multus_config(&config, &Settings::default()),
+            attachment(&made, &Settings::default()),
+        ] {
             let infiniband = network.reading.unwrap().infiniband;
             assert_eq!(
                 (infiniband.link, infiniband.pkey.as_deref()),
@@ -414,7 +459,38 @@ mod tests {
     #[test]
     fn a_network_without_configuration_is_on_the_nodes_disk() {
         let bare = object(json!({"metadata": {"name": "x", "namespace": "hpc"}}));
-        let reading = attachment(&bare).reading.unwrap();
+        let reading = attachment(&bare, &Settings::default()).reading.unwrap();
         assert_eq!((reading.plugin, reading.ipam), (Plugin::Other, Ipam::Unlimited));
+    }
+
+    #[test]
+    fn what_network_resources_injector_reads_is_read_too() {
+        let settings = Settings {
+            further_resource_keys: vec![annotation::RESOURCE_NAME.to_owned(), "x.io/bridge".to_owned()],
+            ..Settings::default()
+        };
+        let read = |selector: &str| {
+            let network = object(
+                json!({"metadata": {"name": "x", "namespace": "hpc", "annotations": {
+                    "k8s.v1.cni.cncf.io/resourceName": "x.io/vf", "x.io/bridge": " x.io/br1 ",
+                    "k8s.v1.cni.cncf.io/nodeSelector": selector,
+                }}}),
+            );
+            attachment(&network, &settings).reading.unwrap()
+        };
+        let label = |key: &str, value: &str| {
+            Ok(Some(NodeLabel {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }))
+        };
+        let attachment = read("rack=a");
+        assert_eq!(attachment.resource, Some("x.io/vf".into()));
+        assert_eq!(attachment.further, ["x.io/br1".into()]);
+        assert_eq!(attachment.nodes, label("rack", "a"));
+        assert_eq!(read("rdma").nodes, label("rdma", ""));
+        for wrong in ["", "=a", "a=b=c", "a=b c"] {
+            assert!(read(wrong).nodes.is_err(), "{wrong}");
+        }
     }
 }

@@ -91,14 +91,14 @@ impl State {
     ) -> Result<(), Problems> {
         match kind {
             Kind::Attachment => {
-                let network = Arc::new(network::attachment(object));
+                let network = Arc::new(network::attachment(object, settings));
                 let result = network.reading.clone().map(drop);
                 self.attachments.insert(network.at.clone(), Arc::clone(&network));
                 self.refresh_network(&network.at, settings);
                 result
             }
             Kind::MultusConfig => {
-                let network = Arc::new(network::multus_config(object));
+                let network = Arc::new(network::multus_config(object, settings));
                 let result = network.reading.clone().map(drop);
                 let before = self.multus_configs.insert(key.clone(), Arc::clone(&network));
                 if let Some(before) = before.filter(|before| before.at != network.at) {

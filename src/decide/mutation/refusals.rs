@@ -250,12 +250,12 @@ impl Findings {
         }
     }
 
-    /// The resource of the network in place of the cluster's own.
+    /// The network in place of the cluster's own.
     pub(super) fn default_network<'a>(
         &mut self,
-        pod: &PodFacts,
+        pod: &'a PodFacts,
         snapshot: &'a ClusterSnapshot,
-    ) -> Option<&'a ResourceName> {
+    ) -> Option<(&'a NetworkRef, &'a Attachment)> {
         let network = match &pod.default_network {
             Ok(network) => network.as_ref()?,
             Err(problems) => {
@@ -272,7 +272,7 @@ impl Findings {
                 format!("list the network in {} instead", annotation::NETWORKS),
             ));
         }
-        attachment.resource.as_ref()
+        Some((network, attachment))
     }
 
     /// What is wrong with the pod apart from its networks.
