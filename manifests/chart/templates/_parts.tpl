@@ -99,14 +99,17 @@ readinessProbe:
   prioritizeVerb: prioritize
   # A veto: nobody is evicted on a node that the pod could not have all the same.
   preemptVerb: preempt
+  {{- if .Values.scheduler.bind }}
   bindVerb: bind
+  {{- end }}
   # In-tree scores add up to 1400 at most, ours to 10 x weight x 10.
   weight: 10
   # Names instead of whole Node objects; the other form breaks the scheduler's own scoring.
   nodeCacheCapable: true
   enableHTTPS: false
   httpTimeout: 5s
-  # A pod that cannot be checked waits. Without managedResources every pod of this scheduler is checked.
+  # A pod that cannot be checked waits. Without managedResources every pod of this scheduler is checked;
+  # `pointsman scheduler-config` prints this with those of your cluster.
   ignorable: false
   {{- with .Values.scheduler.managedResources }}
   managedResources:
