@@ -1,17 +1,18 @@
-//! The decision about one pod: a verdict for each candidate, with its score, and what is held for it meanwhile.
+//! The decision about one pod: a verdict for each candidate, with its score where that is asked for, and what is held for
+//! the pod meanwhile.
 //!
 //! A pod alone is a question of nodes. A pod of a gang is a question of where the whole gang has room: *required*
 //! locality lets it go only there, *preferred* locality only scores by the same choice and never blocks.
 
-use std::collections::BTreeMap;
+mod ranking;
 
 use super::claim::{Claim, GangClaim, claim};
 use super::cluster::ClusterSnapshot;
 use super::commitment::{self, Commitment, Commitments, GangHold};
 use super::gang::{self, Room, Standing};
-use super::names::{GangRef, NodeName, ResourceName};
+use super::names::{GangRef, NodeName};
 use super::node::Node;
-use super::placement::{self, Counting, Fit, Placement, Verdict};
+use super::placement::{self, Counting, Placement, Verdict};
 use super::pod::Pod;
 use super::policy::{Locality, Tier};
 use super::reason::{NoRoom, Refusal};
@@ -39,12 +40,6 @@ impl Decision {
     }
 }
 
-/// The best score a node can have.
-const BEST: u8 = 10;
-
-/// Of the ten, how many closeness on the fabric decides about; the rest is packing, which breaks its ties.
-const CLOSENESS: u8 = 6;
-
 /// Decides about `pod`. The answer does not depend on the order of `candidates`, nor on promises to the pod itself.
 #[must_use]
 pub fn decide(
@@ -53,6 +48,29 @@ pub fn decide(
     snapshot: &ClusterSnapshot,
     commitments: &Commitments,
     settings: &Settings,
+) -> Decision {
+    answer(pod, candidates, snapshot, commitments, settings, false)
+}
+
+/// The same decision, with a score for each node that fits.
+#[must_use]
+pub fn rank(
+    pod: &Pod,
+    candidates: &[NodeName],
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> Decision {
+    answer(pod, candidates, snapshot, commitments, settings, true)
+}
+
+fn answer(
+    pod: &Pod,
+    candidates: &[NodeName],
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+    ranked: bool,
 ) -> Decision {
     let claim = match claim(pod, snapshot, settings) {
         Ok(claim) => claim,
@@ -70,6 +88,7 @@ pub fn decide(
         commitments,
         settings,
         tiers: Tiers::of(&settings.tiers, snapshot),
+        ranked,
     };
     let verdicts = placement::place(&claim, candidates, snapshot, commitments, settings);
     match &claim.gang {
@@ -120,6 +139,8 @@ struct Question<'a> {
     commitments: &'a Commitments,
     settings: &'a Settings,
     tiers: Tiers,
+    /// Scores are asked for.
+    ranked: bool,
 }
 
 /// Where a gang is to go.
@@ -134,17 +155,8 @@ impl Question<'_> {
     /// A pod alone goes where it breaks no leaf group that is still whole.
     fn alone(&self, mut verdicts: Vec<(NodeName, Verdict)>) -> Decision {
         let pod = commitment::hold(self.claim, &verdicts, self.settings.binds);
-        if self.tiers.count() > 0 {
-            let fullness = self.fullness();
-            for (name, verdict) in &mut verdicts {
-                let domain = self
-                    .node(name)
-                    .and_then(|node| self.tiers.domain(0, &node.labels));
-                let closeness = domain
-                    .and_then(|domain| fullness.get(&domain).copied())
-                    .unwrap_or(0);
-                score(verdict, closeness);
-            }
+        if self.ranked {
+            self.rank(&mut verdicts, None);
         }
         Decision {
             verdicts,
@@ -230,7 +242,7 @@ impl Question<'_> {
                 *verdict = Verdict::Refused(Refusal::GangNoRoom(no_room));
             }
         }
-        self.scored(gang, standing, verdicts, Some(choice))
+        self.given(gang, standing, verdicts, Some(choice))
     }
 
     /// Anywhere; best where the whole rest of the gang has room, in the closest tier that has such a place.
@@ -254,7 +266,7 @@ impl Question<'_> {
                 }
             }
         }
-        self.scored(gang, standing, verdicts, choice)
+        self.given(gang, standing, verdicts, choice)
     }
 
     /// The domain of this level for the gang.
@@ -353,8 +365,8 @@ impl Question<'_> {
         }
     }
 
-    /// The scores of a gang's pod: first the places chosen for it, then their domain, then the tiers around it.
-    fn scored(
+    /// What is held for a gang that has been given a place.
+    fn given(
         &self,
         gang: &GangClaim,
         standing: &Standing,
@@ -364,30 +376,8 @@ impl Question<'_> {
         let Some(choice) = choice else {
             return self.alone(verdicts);
         };
-        let anchor = choice
-            .room
-            .places
-            .first()
-            .and_then(|place| self.node(&place.node))
-            .map(|node| node.labels.clone())
-            .unwrap_or_default();
-        for (name, verdict) in &mut verdicts {
-            let Some(node) = self.node(name) else { continue };
-            let shares = |level| {
-                let domain = self.tiers.domain(level, &node.labels);
-                domain.is_some() && domain == self.tiers.domain(level, &anchor)
-            };
-            let closeness = if choice.room.places.iter().any(|place| place.node == *name) {
-                CLOSENESS
-            } else if self.tiers.domain(choice.level, &node.labels).as_ref() == Some(&choice.domain) {
-                CLOSENESS - 2
-            } else {
-                let around = (choice.level + 1..self.tiers.count()).find(|level| shares(*level));
-                around.map_or(0, |level| {
-                    CLOSENESS.saturating_sub(3).saturating_sub(shrunk(level))
-                })
-            };
-            score(verdict, closeness);
+        if self.ranked {
+            self.rank(&mut verdicts, Some(&choice));
         }
         let hold = gang::hold(self.claim, gang, choice.room.places, &standing.members);
         let fits = verdicts
@@ -403,48 +393,9 @@ impl Question<'_> {
         Decision { verdicts, pod, gang }
     }
 
-    /// How full each closest domain is, from 0 for one that is still whole to [`CLOSENESS`].
-    fn fullness(&self) -> BTreeMap<Domain, u8> {
-        let mut sums: BTreeMap<Domain, (u64, u64)> = BTreeMap::new();
-        for node in self.snapshot.nodes.values() {
-            let Some(domain) = self.tiers.domain(0, &node.labels) else {
-                continue;
-            };
-            let (used, offered) = sums.entry(domain).or_insert((0, 0));
-            let taken = self.snapshot.used.get(&node.name);
-            for resource in self.claim.vfs.keys().map(ResourceName::as_str) {
-                *offered = offered.saturating_add(node.offers.of(resource));
-                *used = used.saturating_add(taken.map_or(0, |taken| taken.of(resource)));
-            }
-        }
-        sums.into_iter()
-            .map(|(domain, (used, offered))| {
-                let steps = u64::from(CLOSENESS - 1);
-                let part = used.saturating_mul(steps) / offered.max(1);
-                let fullness = if used == 0 {
-                    0
-                } else {
-                    1 + u8::try_from(part.min(steps)).unwrap_or(0)
-                };
-                (domain, fullness)
-            })
-            .collect()
-    }
-
     fn node(&self, name: &NodeName) -> Option<&Node> {
         self.snapshot.nodes.get(name).map(AsRef::as_ref)
     }
-}
-
-/// Joins closeness and the packing that the fit's score says so far.
-fn score(verdict: &mut Verdict, closeness: u8) {
-    if let Verdict::Fits(Fit { score, .. }) = verdict {
-        *score = closeness.min(CLOSENESS) + *score * (BEST - CLOSENESS) / BEST;
-    }
-}
-
-fn shrunk(level: usize) -> u8 {
-    u8::try_from(level.saturating_sub(1)).unwrap_or(u8::MAX)
 }
 
 /// What would fit by itself is refused with this; the others keep their own reasons.

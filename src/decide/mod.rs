@@ -25,6 +25,7 @@ pub mod pool;
 pub mod preemption;
 pub mod problem;
 pub mod reason;
+pub mod score;
 pub mod selector;
 pub mod settings;
 pub mod suits;

@@ -10,6 +10,7 @@ use super::names::{InterfaceName, NodeName, PoolName, ResourceName};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync};
 use super::pod::{Phase, Pod};
 use super::reason::{EmptyPools, Refusal, Shortage};
+use super::score::{Load, Score};
 use super::settings::{NodeStatePolicy, Settings};
 use super::supply::{Exhausted, PoolSet, Promised};
 use super::tier::Domain;
@@ -30,8 +31,10 @@ pub struct Fit {
     pub pools: Vec<(InterfaceName, PoolSet)>,
     /// The domain of its gang, where the gang has one.
     pub domain: Option<Domain>,
-    /// 0 to 10, 10 the best: how full the node's rails are once the pod is there, so that whole nodes stay free.
-    pub score: u8,
+    /// How much of the node's VFs is in use once the pod is there.
+    pub load: Load,
+    /// How good the node is; none where nobody asked.
+    pub score: Option<Score>,
 }
 
 /// Decides about one pod, node by node; what is the same for all nodes is worked out once.
@@ -173,7 +176,7 @@ impl<'a> Placement<'a> {
             .nodes
             .get(name)
             .ok_or_else(|| Refusal::NodeUnknown(name.clone()))?;
-        let score = self.vfs(node)?;
+        let load = self.vfs(node)?;
         let pools = pools_on(self.claim, node)?;
         if self.tied {
             addresses(&pools, &self.promised, self.snapshot)?;
@@ -184,7 +187,8 @@ impl<'a> Placement<'a> {
         Ok(Fit {
             pools,
             domain: None,
-            score,
+            load,
+            score: None,
         })
     }
 }
@@ -250,12 +254,15 @@ pub fn unfetched(
 }
 
 impl Placement<'_> {
-    /// Whether the node's VFs serve the claim; the score when they do.
-    fn vfs(&self, node: &Node) -> Result<u8, Refusal> {
+    /// Whether the node's VFs serve the claim; how many are in use then.
+    fn vfs(&self, node: &Node) -> Result<Load, Refusal> {
         let facts = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told)?;
         let used = self.snapshot.used.get(&node.name);
         let reserved = self.reserved.get(&node.name);
-        let (mut in_use, mut offered) = (0_u32, 0_u32);
+        let mut load = Load {
+            more: u32::MAX,
+            ..Load::default()
+        };
         for (resource, need) in &self.claim.vfs {
             let seen = used.map_or(0, |used| used.count(resource));
             let unseen = reserved.map_or(0, |reserved| reserved.count(resource));
@@ -276,17 +283,16 @@ impl Placement<'_> {
                     None => Refusal::TooFewVfs(shortage),
                 });
             }
-            in_use = in_use.saturating_add(need.count).saturating_add(shortage.taken);
-            offered = offered.saturating_add(shortage.allocatable);
+            load.used = load
+                .used
+                .saturating_add(need.count)
+                .saturating_add(shortage.taken);
+            load.offered = load.offered.saturating_add(shortage.allocatable);
+            let after = left.saturating_sub(shortage.unfit) - need.count;
+            load.more = load.more.min(after / need.count.max(1));
         }
-        Ok(packing(in_use, offered))
+        Ok(load)
     }
-}
-
-/// Tenths of the offered VFs that are in use.
-fn packing(used: u32, offered: u32) -> u8 {
-    let tenths = u64::from(used) * 10 / u64::from(offered.max(1));
-    u8::try_from(tenths.min(10)).unwrap_or(10)
 }
 
 /// Whether any state says in which mode its node is. The SR-IOV operator does since 1.4; the CRDs of an older one, as
@@ -468,7 +474,7 @@ mod tests {
                 .into_iter()
                 .map(|(node, verdict)| {
                     let verdict = match verdict {
-                        Verdict::Fits(fit) => Ok(fit.score),
+                        Verdict::Fits(fit) => Ok(fit.load.packing(10)),
                         Verdict::Refused(refusal) => Err(refusal.reason()),
                     };
                     (node.to_string(), verdict)

@@ -24,7 +24,7 @@ use super::ledger::Ledger;
 use super::nudge::Waiting;
 use crate::cluster::convert;
 use crate::decide::commitment::commitment;
-use crate::decide::decision::{decide, rest_of_gang};
+use crate::decide::decision::{decide, rank, rest_of_gang};
 use crate::decide::names::{NodeName, PodRef};
 use crate::decide::placement::Verdict;
 use crate::decide::pod::Pod;
@@ -152,19 +152,20 @@ async fn prioritize(axum::extract::State(state): axum::extract::State<State>, bo
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
     let decision = state.ledger.decide(call.began, |snapshot, book| {
-        decide(&pod, &names, snapshot, book.commitments(), &state.settings)
+        rank(&pod, &names, snapshot, book.commitments(), &state.settings)
     });
     // The scheduler takes a host that is not named as 0, and saves the cost of reading it.
     let scores: Vec<HostPriority> = decision
         .verdicts
         .into_iter()
         .filter_map(|(name, verdict)| match verdict {
-            Verdict::Fits(fit) if fit.score > 0 => Some(HostPriority {
+            Verdict::Fits(fit) => fit.score.map(|score| HostPriority {
                 host: name.as_str().to_owned(),
-                score: fit.score,
+                score: score.total(),
             }),
-            Verdict::Fits(_) | Verdict::Refused(_) => None,
+            Verdict::Refused(_) => None,
         })
+        .filter(|host| host.score > 0)
         .collect();
     call.end(ExtenderVerdict::Scored, &pod.at, "", &scores)
 }

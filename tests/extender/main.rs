@@ -30,7 +30,8 @@ async fn a_pod_is_filtered_scored_and_bound_with_its_record() {
     let scores = rig.call("/prioritize", &names(&pod, &["n1", "n2"])).await.ok();
     assert_eq!(
         scores,
-        json!([{"Host": "n1", "Score": 1}, {"Host": "n2", "Score": 1}])
+        json!([{"Host": "n1", "Score": 2}, {"Host": "n2", "Score": 2}]),
+        "an eighth of the VFs in use, and more pods would find room beside it"
     );
     assert_eq!(rig.bind(&pod, "n2").await["Error"], "");
     let [binding] = rig.bound().try_into().unwrap();

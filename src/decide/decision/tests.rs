@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decide::reason::Reason;
+use crate::decide::score::{BEST, Score};
 use crate::decide::testing::Cluster;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -22,12 +23,12 @@ fn play(
     let mut outcome = Vec::new();
     for (turn, pod) in pods.iter().enumerate() {
         let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
-        let decision = decide(pod, &nodes, &snapshot, &commitments, &settings);
+        let decision = rank(pod, &nodes, &snapshot, &commitments, &settings);
         if let Some((gang, hold)) = decision.gang {
             commitments.gangs.insert_mut(gang, Arc::new(hold));
         }
         let best = decision.verdicts.iter().filter_map(|(_, verdict)| match verdict {
-            Verdict::Fits(fit) => Some(fit.score),
+            Verdict::Fits(fit) => fit.score.map(Score::total),
             Verdict::Refused(_) => None,
         });
         let Some(best) = best.max() else {
@@ -41,7 +42,7 @@ fn play(
         let equals: Vec<&NodeName> = decision
             .verdicts
             .iter()
-            .filter(|(_, verdict)| matches!(verdict, Verdict::Fits(fit) if fit.score == best))
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Fits(fit) if fit.score.map(Score::total) == Some(best)))
             .map(|(node, _)| node)
             .collect();
         let node = equals[pick(turn, equals.len())].clone();
@@ -210,6 +211,31 @@ fn a_pod_alone_leaves_whole_leaf_groups_whole() {
 }
 
 #[test]
+fn among_equals_a_pod_goes_where_it_strands_nothing() {
+    let tied = |cluster: Cluster, node: &str, free| {
+        cluster.pool_named(&format!("p-{node}"), |facts| {
+            facts.nodes.names.insert(node.into());
+            facts.free = free;
+        })
+    };
+    let mut cluster = Cluster::with_rails(1).node("n1", 4).node("n2", 4);
+    for (name, node) in [("a", "n1"), ("b", "n1"), ("c", "n2"), ("d", "n2")] {
+        cluster = cluster.bound(name, node).allocated(name);
+    }
+    let cluster = tied(tied(cluster, "n1", 1), "n2", 9).network(0, |network| {
+        network.ipam = crate::decide::network::Ipam::Spiderpool {
+            v4: vec!["p-*".to_owned()],
+            v6: Vec::new(),
+        };
+    });
+    assert_eq!(
+        play(&cluster, &[cluster.pod("p")], first),
+        [Ok("n2".to_owned())],
+        "the last address of n1 would leave its fourth VF to nobody"
+    );
+}
+
+#[test]
 fn a_gang_whose_size_nobody_knows_is_placed_one_by_one_where_there_is_most_room() {
     let cluster = Cluster::with_rails(1).node_in("a1", 1, "a").node_in("b1", 3, "b");
     let mut gang = cluster.gang("g", 3, &required());
@@ -308,6 +334,34 @@ proptest! {
         }
     }
 
+    /// Scores are asked for apart, change no verdict and no hold, and stay within what the scheduler takes.
+    #[test]
+    fn ranking_is_the_same_decision_with_scores_from_0_to_10(
+        nodes in prop::collection::vec((0_u32..4, 0_usize..3), 1..7),
+        size in 1_u32..5,
+        tiers in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::with_rails(2);
+        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
+            let name = format!("n{index}");
+            cluster = if tiers { cluster.node_in(&name, *vfs, ["a", "b", "c"][*leaf]) } else { cluster.node(&name, *vfs) };
+        }
+        let pod = cluster.gang("g", size, &Locality::Preferred(Tier::LeafGroup)).remove(0);
+        let snapshot = cluster.snapshot();
+        let names: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+        let (commitments, settings) = (Commitments::default(), Settings::default());
+        let plain = decide(&pod, &names, &snapshot, &commitments, &settings);
+        let mut ranked = rank(&pod, &names, &snapshot, &commitments, &settings);
+        for (_, verdict) in &mut ranked.verdicts {
+            if let Verdict::Fits(fit) = verdict {
+                let score = fit.score.take().unwrap();
+                prop_assert!(score.total() <= BEST && score.closeness <= 6);
+            }
+        }
+        prop_assert_eq!(plain.verdicts, ranked.verdicts);
+        prop_assert_eq!((plain.pod, plain.gang), (ranked.pod, ranked.gang));
+    }
+
     /// The order in which the scheduler lists its candidates changes nothing.
     #[test]
     fn the_order_of_candidates_does_not_matter(
@@ -326,7 +380,7 @@ proptest! {
         let snapshot = cluster.snapshot();
         let mut names: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
         let decide = |names: &[NodeName]| {
-            let mut decision = decide(&pod, names, &snapshot, &Commitments::default(), &Settings::default());
+            let mut decision = rank(&pod, names, &snapshot, &Commitments::default(), &Settings::default());
             decision.verdicts.sort_by(|a, b| a.0.cmp(&b.0));
             (decision.verdicts, decision.gang, decision.pod)
         };
