@@ -8,6 +8,8 @@
 //! - [`smoke`]: the real parts work together without us.
 //! - [`main_job`]: one annotation on a Job, eight pods with eight rails each.
 //! - [`untouched`]: and what the webhook leaves as it was.
+//! - [`admission`]: every way in which a pod is created, other webhooks and Pod Security beside ours.
+//! - [`policy`]: what cannot be read is refused when it is written.
 //! - [`pool_of_ten`]: addresses run out, and come back.
 //! - [`unfit_nodes`]: nodes that would fail a pod are refused, each by its reason.
 //! - [`opted_out`]: pods that did not opt in have nothing to do with us.
@@ -29,6 +31,7 @@
     reason = "a test that cannot go on stops with the reason; JSON is indexed all over"
 )]
 
+mod admission;
 mod deployed;
 mod examples;
 mod gangs;
@@ -36,6 +39,7 @@ mod harness;
 mod install;
 mod main_job;
 mod opted_out;
+mod policy;
 mod pool_of_ten;
 mod processes;
 mod restart;

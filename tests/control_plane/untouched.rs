@@ -4,15 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use axum::http::Request;
-use hyper::body::Bytes;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::harness::objects::{Profile, container};
 use crate::harness::scene::Scene;
-use crate::harness::stack::{self, Stack};
-use crate::harness::{base64, http, run, tls};
+use crate::harness::stack;
+use crate::harness::{base64, run};
 
 #[test]
 fn the_stored_pod_differs_from_one_that_did_not_opt_in_only_where_it_must() {
@@ -100,7 +97,7 @@ fn fields_of_a_kubernetes_that_does_not_exist_yet_are_not_in_the_patch() {
         pod["spec"]["containers"][1]["futureProbe"] = json!({});
         let sent = pod.clone();
 
-        let response = mutate(scene.stack, &review).await["response"].take();
+        let response = scene.stack.review("/mutate", &review).await["response"].take();
         assert_eq!(response["allowed"], true, "{response}");
         let encoded = base64::decode(response["patch"].as_str().unwrap());
         let operations: Vec<Value> = serde_json::from_slice(&encoded).unwrap();
@@ -165,21 +162,4 @@ fn rich_pod(name: &str) -> Value {
             "volumes": [{"name": "scratch", "emptyDir": {"medium": "Memory"}}],
         },
     })
-}
-
-/// `POST /mutate`, straight to the program.
-async fn mutate(stack: &Stack, review: &Value) -> Value {
-    let stream = TcpStream::connect(("127.0.0.1", stack.webhook_port()))
-        .await
-        .unwrap();
-    let stream = tls::connect(stack.plane().authority.certificate(), stream)
-        .await
-        .unwrap();
-    let request = Request::post("/mutate")
-        .header("Host", "127.0.0.1")
-        .header("Content-Type", "application/json");
-    let answer = http::send(stream, request.body(Bytes::from(review.to_string())).unwrap())
-        .await
-        .unwrap();
-    serde_json::from_slice(answer.body()).unwrap()
 }

@@ -37,6 +37,7 @@ pub(crate) const CLUSTER_ROLE_BINDINGS: Kind = kind(
 );
 pub(crate) const JOBS: Kind = kind("batch/v1", "Job", "jobs");
 pub(crate) const DEPLOYMENTS: Kind = kind("apps/v1", "Deployment", "deployments");
+pub(crate) const STATEFUL_SETS: Kind = kind("apps/v1", "StatefulSet", "statefulsets");
 pub(crate) const CRDS: Kind = kind(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",
@@ -174,6 +175,16 @@ impl Api {
     pub(crate) async fn validate(&self, at: &At, object: &Value) -> Result<Value, Refused> {
         let path = at.path() + "?dryRun=All&fieldValidation=Strict";
         self.send(Method::POST, &path, "application/json", object).await
+    }
+
+    /// Applies the object on the server's side, as `kubectl apply --server-side` does.
+    pub(crate) async fn apply(&self, at: &At, mut object: Value) -> Result<Value, Refused> {
+        object["apiVersion"] = json!(at.kind.api_version);
+        object["kind"] = json!(at.kind.name);
+        let dry_run = if at.dry_run { "&dryRun=All" } else { "" };
+        let path = format!("{}?fieldManager=someone{dry_run}", at.path());
+        self.send(Method::PATCH, &path, "application/apply-patch+yaml", &object)
+            .await
     }
 
     pub(crate) async fn get(&self, at: &At) -> Result<Value, Refused> {

@@ -6,6 +6,7 @@
 //! - [`plane`] is the control plane that all tests share; [`spiderpool`] is the part of it that hands out addresses.
 //! - [`stack`] is one `pointsman serve` with the kube-scheduler that asks it.
 //! - [`nodes`], [`objects`] make what a cluster's admin would make; [`ipam`] and [`kubelet`] do what a node would do.
+//! - [`others`] are webhooks of other people's.
 //! - [`scene`] is a test's own corner of the cluster, and tells what happened there when the test fails.
 
 pub(crate) mod api;
@@ -16,6 +17,7 @@ pub(crate) mod ipam;
 pub(crate) mod kubelet;
 pub(crate) mod nodes;
 pub(crate) mod objects;
+pub(crate) mod others;
 pub(crate) mod plane;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -26,6 +26,7 @@ use super::plane::{self, ControlPlane, OUR_NAMESPACE, START, TEST_USER, TRIES, l
 use super::ports;
 use super::process::{Process, Program};
 use super::run_folder::tail;
+use super::tls;
 use super::wait::eventually;
 
 /// The resource names of all tests that share a stack: a scheduler reads its extender's once, at its start.
@@ -227,6 +228,22 @@ impl Stack {
         } else {
             Err(format!("{}: {text}", answer.status()))
         }
+    }
+
+    /// Posts an admission review straight to the program.
+    pub(crate) async fn review(&self, path: &str, review: &Value) -> Value {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.webhook))
+            .await
+            .unwrap();
+        let stream = tls::connect(self.plane.authority.certificate(), stream)
+            .await
+            .unwrap();
+        let request = Request::post(path)
+            .header("Host", "127.0.0.1")
+            .header("Content-Type", "application/json");
+        let request = request.body(Bytes::from(review.to_string())).unwrap();
+        let answer = http::send(stream, request).await.unwrap();
+        serde_json::from_slice(answer.body()).unwrap()
     }
 
     pub(crate) fn logs(&self) -> [PathBuf; 2] {
