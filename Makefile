@@ -35,6 +35,13 @@ demo: ## Admit and place an example workload on an example cluster: no Kubernete
 	@echo "The nodes, networks and pods in $(DEMO), admitted and placed by the code that 'pointsman serve' runs:"; echo
 	@cargo run --quiet -- simulate $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
 
+.PHONY: kubectl-plugin
+kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target/release into PATH
+	@$(rust)
+	cargo build --release --bin pointsman
+	ln -sf pointsman target/release/kubectl-pointsman
+	@echo "export PATH=$(CURDIR)/target/release:\$$PATH   # then: kubectl pointsman explain POD"
+
 .PHONY: test
 test: fast packaging control-plane ## Everything, the tests on a real control plane included
 

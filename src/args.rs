@@ -3,6 +3,7 @@
 //! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
 //! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
 
+mod explain;
 mod scheduler_config;
 mod simulate;
 
@@ -10,16 +11,17 @@ use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::duration;
 use crate::serve::self_signed::SecretRef;
 use crate::serve::shutdown::Timing;
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
+pub use self::explain::Explain;
 pub use self::scheduler_config::{Mode, Notation, SchedulerConfig};
 pub use self::simulate::{Format, Simulate};
 
@@ -32,6 +34,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Print what makes a kube-scheduler ask the extender.
     SchedulerConfig(SchedulerConfig),
+    /// Say why a pod waits or sits where it sits.
+    Explain(Explain),
 }
 
 /// `pointsman serve`, checked.
@@ -62,6 +66,9 @@ pub enum CertificateSource {
     SelfSigned(SecretRef),
 }
 
+/// The name under which kubectl finds us as its plugin `kubectl pointsman`.
+const KUBECTL_PLUGIN: &str = "kubectl-pointsman";
+
 /// Reads the process's arguments; prints help or the error and exits when that is what they come to.
 #[must_use]
 pub fn parse() -> Command {
@@ -73,20 +80,37 @@ pub fn parse() -> Command {
 /// # Errors
 /// When they are wrong, or ask for help or the version.
 pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    let Typed { command } = Typed::try_parse_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called = arguments.first().map(Path::new).and_then(Path::file_name);
+    let command = if called.is_some_and(|name| name == KUBECTL_PLUGIN) {
+        Typed::command().bin_name("kubectl pointsman")
+    } else {
+        Typed::command()
+    };
+    let Typed { command } = Typed::from_arg_matches(&command.try_get_matches_from(arguments)?)?;
     match command {
         TypedCommand::Simulate(flags) => Ok(Command::Simulate(flags)),
         TypedCommand::SchedulerConfig(flags) => Ok(Command::SchedulerConfig(flags)),
-        TypedCommand::Serve(flags) => flags.checked().map(Command::Serve).map_err(|sentence| {
-            let mut root = Typed::command();
-            root.build();
-            let usage = root.find_subcommand_mut("serve");
-            usage.map_or_else(
-                || Typed::command().error(ErrorKind::ArgumentConflict, &sentence),
-                |serve| serve.error(ErrorKind::ArgumentConflict, &sentence),
-            )
-        }),
+        TypedCommand::Explain(flags) => flags
+            .checked()
+            .map(Command::Explain)
+            .map_err(|sentence| wrong_usage("explain", &sentence)),
+        TypedCommand::Serve(flags) => flags
+            .checked()
+            .map(Command::Serve)
+            .map_err(|sentence| wrong_usage("serve", &sentence)),
     }
+}
+
+/// Flags of a subcommand that mean nothing together, with the sentence that says why.
+fn wrong_usage(subcommand: &str, sentence: &str) -> clap::Error {
+    let mut root = Typed::command();
+    root.build();
+    let usage = root.find_subcommand_mut(subcommand);
+    usage.map_or_else(
+        || Typed::command().error(ErrorKind::ArgumentConflict, sentence),
+        |subcommand| subcommand.error(ErrorKind::ArgumentConflict, sentence),
+    )
 }
 
 /// Exclusive RDMA over InfiniBand SR-IOV for Kubernetes pods.
@@ -105,6 +129,8 @@ enum TypedCommand {
     Simulate(Simulate),
     /// Print the KubeSchedulerConfiguration that fits this cluster.
     SchedulerConfig(SchedulerConfig),
+    /// Say why a pod waits or sits where it sits, and what would let it run.
+    Explain(Explain),
 }
 
 const SERVE_EXAMPLE: &str = "\

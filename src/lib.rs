@@ -11,6 +11,7 @@
 //! - [`serve`]: listeners, TLS, the admin endpoint, shutdown;
 //! - [`simulate`]: the same decisions on YAML files, without a cluster;
 //! - [`scheduler_config`]: the KubeSchedulerConfiguration that makes a scheduler ask the extender;
+//! - [`explain`]: why a pod waits or sits where it sits, and what would let it run;
 //! - [`args`]: the command line, checked as a whole;
 //! - [`run`]: wiring of the subcommands.
 
@@ -18,6 +19,7 @@ pub mod args;
 pub mod cluster;
 pub mod config;
 pub mod decide;
+pub mod explain;
 pub mod extender;
 pub mod run;
 pub mod scheduler_config;

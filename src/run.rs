@@ -1,5 +1,6 @@
 //! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
 
+mod explaining;
 mod placing;
 mod scheduler_config;
 mod simulating;
@@ -14,7 +15,9 @@ use kube::Client;
 use crate::args::{CertificateSource, Command, Serve};
 use crate::cluster::watch;
 use crate::config::Configuration;
+use crate::explain::http;
 use crate::extender;
+use crate::extender::insight::LateInsight;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
@@ -38,6 +41,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Serve(serve) => run_serve(serve),
         Command::Simulate(flags) => simulating::run(flags),
         Command::SchedulerConfig(flags) => scheduler_config::run(flags),
+        Command::Explain(flags) => explaining::run(flags),
     };
     outcome.unwrap_or_else(|failure| {
         // Logging may not have started, or go to a file nobody reads: the reason to end goes to the terminal.
@@ -109,10 +113,13 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     let readiness = Readiness::new();
     let shutdown = Shutdown::new(timing, &readiness);
 
+    let insight = LateInsight::default();
+
     // First, so that probes are answered while everything else starts.
     if let Some(address) = admin {
         let listener = Listener::bind(ListenerName::Admin, address).await?;
-        let routes = admin::router(Arc::clone(&metrics), readiness.clone());
+        let routes =
+            admin::router(Arc::clone(&metrics), readiness.clone()).merge(http::router(Arc::clone(&insight)));
         let routes = guarded(routes, ListenerName::Admin, limits::ADMIN, Arc::clone(&metrics));
         shutdown.background("admin", listener.serve(routes, shutdown.end()));
     }
@@ -154,6 +161,7 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     if let (Some(address), Some(following)) = (extender, &following) {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
         let (state, nudger) = placing::extender(following, &configuration, &metrics);
+        placing::show(&state, &insight);
         shutdown.background("nudging", nudger.run(shutdown.end()));
         let routes = extender::router(state);
         let routes = guarded(

@@ -12,6 +12,7 @@ pub mod claim;
 pub mod cluster;
 pub mod commitment;
 pub mod decision;
+pub mod explanation;
 pub mod fabric;
 pub mod gang;
 pub mod mutation;

@@ -48,6 +48,14 @@ impl Promised {
         }
     }
 
+    /// How many of the promised addresses may come from `pool`.
+    #[must_use]
+    pub fn on(&self, pool: &PoolName) -> u64 {
+        let sets = self.touching.get(pool).into_iter().flatten();
+        sets.filter_map(|set| self.sets.get(set))
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     /// How often one address out of each of `wanted` can be promised, too; `most` at the most.
     #[must_use]
     pub fn times(&self, wanted: &[PoolSet], most: u32, snapshot: &ClusterSnapshot) -> u32 {

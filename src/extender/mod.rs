@@ -8,6 +8,7 @@
 pub mod api;
 pub mod bind;
 mod handler;
+pub mod insight;
 pub mod ledger;
 pub mod nudge;
 mod preempt;

@@ -11,6 +11,7 @@ use crate::cluster::watch::{self, Progress};
 use crate::config::Configuration;
 use crate::extender;
 use crate::extender::bind::ClusterBinder;
+use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
 use crate::serve::readiness::{Condition, Readiness};
@@ -116,6 +117,17 @@ pub(super) fn extender(
         },
     };
     (state, nudger)
+}
+
+/// Lets the admin endpoint look at the extender from now on.
+pub(super) fn show(extender: &extender::State, insight: &LateInsight) {
+    let seen = Insight {
+        ledger: Arc::clone(&extender.ledger),
+        settings: Arc::clone(&extender.settings),
+        is_ready: Arc::clone(&extender.is_ready),
+    };
+    // Only one extender starts in a process.
+    let _set_before = insight.set(seen);
 }
 
 /// One readiness condition for each kind.

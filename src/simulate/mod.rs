@@ -8,6 +8,7 @@ mod client;
 pub mod expand;
 mod gangs;
 pub mod load;
+pub mod meet;
 mod play;
 pub mod report;
 pub mod scheduler;
@@ -55,8 +56,20 @@ pub enum SimulateError {
 /// When a file cannot be read, or when the listeners on loopback do not work. A pod that is denied or finds no node is
 /// no error, but a part of the report.
 pub async fn simulate(input: &Input) -> Result<Report, SimulateError> {
-    let cluster = expand::expand(load::load(&input.paths)?, NOW);
+    let cluster = cluster_in(&input.paths, "default")?;
     play::play(cluster, input).await
+}
+
+/// The objects in these files, workloads expanded into their pods; those that name no namespace are in `namespace`.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn cluster_in(paths: &[PathBuf], namespace: &str) -> Result<expand::Cluster, LoadError> {
+    let mut objects = load::load(paths)?;
+    for object in &mut objects {
+        expand::put_in(&mut object.json, namespace);
+    }
+    Ok(expand::expand(objects, NOW))
 }
 
 /// When objects are taken to be made that do not say: always the same moment, or no two results would be equal, and

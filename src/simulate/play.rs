@@ -30,39 +30,7 @@ use crate::extender::bind::Binding;
 
 /// Plays the pending pods of a cluster.
 pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<Report, SimulateError> {
-    let settings = Arc::new(input.configuration.decisions.clone());
-    let index = Arc::new(Index::new(Arc::clone(&settings)));
-    let world = Arc::new(World::new(Arc::clone(&index)));
-    let mut report = Report {
-        findings: cluster.findings,
-        ..Report::default()
-    };
-    for object in &cluster.objects {
-        report.nodes += usize::from(text(&object.json, "/kind") == "Node");
-        report.findings.extend(world.add(object).err());
-    }
-    let (pending, standing): (Vec<Object>, Vec<Object>) =
-        cluster.pods.into_iter().partition(|pod| is_pending(&pod.json));
-    for pod in &standing {
-        report
-            .findings
-            .extend(world.add_pod(&pod.json).err().map(|problems| Finding {
-                object: label(pod),
-                problems,
-            }));
-    }
-    let managed = index.published().load().network_resources();
-    let servers = Servers::start(&index, &world, &settings, input.configuration.reservation).await?;
-    let mut stage = Stage {
-        world,
-        servers,
-        settings,
-        managed,
-        shuffle: input.seed.map(Shuffle),
-        fit_once: BTreeSet::new(),
-        unfit: BTreeMap::new(),
-        gangs: Gangs::default(),
-    };
+    let (mut stage, pending, mut report) = Stage::set(cluster, input).await?;
     for pod in pending {
         report.pods.push(stage.pod(&pod).await?);
     }
@@ -77,15 +45,18 @@ pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<Report, Simu
 }
 
 /// Whether a pod waits for the scheduler.
-fn is_pending(pod: &Value) -> bool {
+pub(super) fn is_pending(pod: &Value) -> bool {
     text(pod, "/spec/nodeName").is_empty()
         && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
         && pod.pointer("/metadata/deletionTimestamp").is_none()
 }
 
-struct Stage {
-    world: Arc<World>,
-    servers: Servers,
+/// A cluster in which pods are admitted and placed, one after the other.
+pub(super) struct Stage {
+    /// Its objects.
+    pub(super) world: Arc<World>,
+    /// The listeners that are asked.
+    pub(super) servers: Servers,
     settings: Arc<Settings>,
     managed: BTreeSet<ResourceName>,
     shuffle: Option<Shuffle>,
@@ -143,8 +114,49 @@ struct BindingResult {
 }
 
 impl Stage {
+    /// A cluster with its bound pods in place; its pending pods, in order; and a report of what could not be read.
+    pub(super) async fn set(
+        cluster: Cluster,
+        input: &Input,
+    ) -> Result<(Self, Vec<Object>, Report), SimulateError> {
+        let settings = Arc::new(input.configuration.decisions.clone());
+        let index = Arc::new(Index::new(Arc::clone(&settings)));
+        let world = Arc::new(World::new(Arc::clone(&index)));
+        let mut report = Report {
+            findings: cluster.findings,
+            ..Report::default()
+        };
+        for object in &cluster.objects {
+            report.nodes += usize::from(text(&object.json, "/kind") == "Node");
+            report.findings.extend(world.add(object).err());
+        }
+        let (pending, standing): (Vec<Object>, Vec<Object>) =
+            cluster.pods.into_iter().partition(|pod| is_pending(&pod.json));
+        for pod in &standing {
+            report
+                .findings
+                .extend(world.add_pod(&pod.json).err().map(|problems| Finding {
+                    object: label(pod),
+                    problems,
+                }));
+        }
+        let managed = index.published().load().network_resources();
+        let servers = Servers::start(&index, &world, &settings, input.configuration.reservation).await?;
+        let stage = Self {
+            world,
+            servers,
+            settings,
+            managed,
+            shuffle: input.seed.map(Shuffle),
+            fit_once: BTreeSet::new(),
+            unfit: BTreeMap::new(),
+            gangs: Gangs::default(),
+        };
+        Ok((stage, pending, report))
+    }
+
     /// What comes of one pod.
-    async fn pod(&mut self, object: &Object) -> Result<PodReport, SimulateError> {
+    pub(super) async fn pod(&mut self, object: &Object) -> Result<PodReport, SimulateError> {
         let mut report = PodReport {
             namespace: text(&object.json, "/metadata/namespace").to_owned(),
             name: text(&object.json, "/metadata/name").to_owned(),
@@ -179,7 +191,7 @@ impl Stage {
     }
 
     /// Asks the webhook, and patches the pod as the API server would.
-    async fn admit(&mut self, pod: &mut Value) -> Result<Admission, CallError> {
+    pub(super) async fn admit(&mut self, pod: &mut Value) -> Result<Admission, CallError> {
         let review = json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",

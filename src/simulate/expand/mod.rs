@@ -176,6 +176,16 @@ pub fn label(object: &Object) -> String {
     )
 }
 
+/// Gives an object that names no namespace this one, if its kind has any.
+pub(super) fn put_in(json: &mut Value, namespace: &str) {
+    if CLUSTER_SCOPED.contains(&text(json, "/kind")) {
+        return;
+    }
+    if let Some(metadata) = json.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        default(metadata, "namespace", || namespace.to_owned());
+    }
+}
+
 /// The text at a JSON pointer; empty where there is none.
 #[must_use]
 pub fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
