@@ -111,6 +111,8 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     let signals = shutdown::signals().context("signals cannot be listened for")?;
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::new();
+    // Probes are answered before what else must hold is known; without this, the first would hear "ready".
+    let started = readiness.condition("every listener is up");
     let shutdown = Shutdown::new(timing, &readiness);
 
     let insight = LateInsight::default();
@@ -173,7 +175,10 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
         shutdown.listener(listener.serve(routes, shutdown.stop()));
     }
 
-    Ok(shutdown.run(signals).await)
+    started.hold();
+    let ending = shutdown.run(signals).await;
+    drop(started);
+    Ok(ending)
 }
 
 /// The runtime of a subcommand that answers once.

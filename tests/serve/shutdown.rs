@@ -29,6 +29,40 @@ struct Running {
     _files: tempfile::TempDir,
 }
 
+/// Probes begin the moment the admin endpoint listens, before the process knows what else must hold.
+#[tokio::test]
+async fn is_at_no_moment_ready_before_the_cluster_is_listed() {
+    let files = tempfile::tempdir().unwrap();
+    let kubeconfig = files.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, NO_CLUSTER).unwrap();
+    let asked_until = Duration::from_millis(300);
+    for _ in 0..3 {
+        // A port of our own, so that the first question can be asked before the log says where it listens.
+        let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = admin.local_addr().unwrap();
+        drop(admin);
+        let admin = address.to_string();
+        let arguments = [
+            ["--webhook-listen", "none"],
+            ["--extender-listen", "127.0.0.1:0"],
+            ["--admin-listen", &admin],
+        ];
+        let _process = Process::serve(arguments.as_flattened(), Some(&kubeconfig));
+        eventually("the admin endpoint listens", async || {
+            TcpStream::connect(address).await.is_ok()
+        })
+        .await;
+        let (mut asked, since) = (0, Instant::now());
+        while since.elapsed() < asked_until {
+            let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
+            let answer = connection.get("/readyz").await;
+            assert_eq!(answer.status, 503, "after {:?}: {}", since.elapsed(), answer.text());
+            asked += 1;
+        }
+        assert!(asked > 10, "asked only {asked} times");
+    }
+}
+
 type Tls = Connection<tokio_rustls::client::TlsStream<TcpStream>>;
 
 impl Running {
