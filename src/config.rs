@@ -4,6 +4,7 @@
 //! anything runs; a program half configured never starts. Nothing in here acts on a setting.
 
 pub mod duration;
+mod fabric;
 mod fields;
 
 use core::fmt;
@@ -25,7 +26,7 @@ pub const KIND: &str = "Configuration";
 const DAY: Duration = Duration::from_hours(24);
 
 /// Everything a file can set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// What decisions depend on.
     pub decisions: Settings,
@@ -33,12 +34,28 @@ pub struct Configuration {
     pub webhook: WebhookObjects,
     /// How long certificates of our own making live.
     pub certificate: CertificateLifetimes,
+    /// Our own namespace, where the fabric import leaves its date.
+    pub namespace: NamespaceName,
     /// Where the SR-IOV operator keeps its objects; every namespace when none.
     pub sriov_operator_namespace: Option<NamespaceName>,
     /// How long the extender keeps promises.
     pub reservation: Reservation,
     /// How fast waiting pods are woken.
     pub nudge: Nudge,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            decisions: Settings::default(),
+            webhook: WebhookObjects::default(),
+            certificate: CertificateLifetimes::default(),
+            namespace: "pointsman-system".into(),
+            sriov_operator_namespace: None,
+            reservation: Reservation::default(),
+            nudge: Nudge::default(),
+        }
+    }
 }
 
 /// The objects that lead the API server to the webhook.
@@ -223,6 +240,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     let nudge = file.section("nudge", nudge);
     let (ipv4, ipv6) = file.section("ipFamilies", ip_families);
     let (tiers, locality) = file.section("locality", locality);
+    let links = file.section("fabric", fabric::links);
     Configuration {
         decisions: Settings {
             scheduler,
@@ -237,12 +255,14 @@ fn read(file: &mut Fields<'_>) -> Configuration {
             spiderpool_namespace: namespaces.spiderpool,
             node_state,
             tiers,
+            links,
             locality,
             ipv4,
             ipv6,
         },
         webhook,
         certificate,
+        namespace: namespaces.pointsman,
         sriov_operator_namespace: namespaces.sriov_operator,
         reservation,
         nudge,
@@ -311,13 +331,16 @@ struct Namespaces {
     multus: NamespaceName,
     spiderpool: NamespaceName,
     sriov_operator: Option<NamespaceName>,
+    pointsman: NamespaceName,
 }
 
 fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
+    let own = Configuration::default().namespace;
     let default = Settings::default();
     let mut namespace = |key, default: &str| fields.text(key, default, "a namespace's name", is_label);
     let multus = namespace("multus", default.multus_namespace.as_str());
     let spiderpool = namespace("spiderpool", default.spiderpool_namespace.as_str());
+    let pointsman = namespace("pointsman", own.as_str());
     let sriov_operator = fields.text(
         "sriovOperator",
         "",
@@ -328,6 +351,7 @@ fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
         multus: multus.into(),
         spiderpool: spiderpool.into(),
         sriov_operator: (!sriov_operator.is_empty()).then(|| sriov_operator.into()),
+        pointsman: pointsman.into(),
     }
 }
 
@@ -385,9 +409,25 @@ fn ip_families(fields: &mut Fields<'_>) -> (bool, bool) {
 }
 
 fn locality(fields: &mut Fields<'_>) -> (Vec<String>, Locality) {
+    let preset = fabric::preset(fields);
     let tiers = fields.list("tiers", "the key of a node label", |text| {
         let name = text.split_once('/').map_or(text, |(_, name)| name);
         !name.is_empty() && !name.contains(char::is_whitespace)
+    });
+    if let (Some(preset), true) = (preset, tiers.is_some()) {
+        fields.wrong(
+            "preset",
+            preset.name,
+            "one of preset and tiers",
+            "keep the preset for its keys, or tiers for your own",
+        );
+    }
+    let named = preset.map(|preset| {
+        preset
+            .keys
+            .iter()
+            .map(|key| (*key).to_owned())
+            .collect::<Vec<_>>()
     });
     let default = fields.text(
         "default",
@@ -397,7 +437,7 @@ fn locality(fields: &mut Fields<'_>) -> (Vec<String>, Locality) {
     );
     // What is not accepted has been told; the default stands in until then.
     let locality = default.parse().unwrap_or_else(|_| Settings::default().locality);
-    (tiers.unwrap_or_default(), locality)
+    (tiers.or(named).unwrap_or_default(), locality)
 }
 
 /// RFC 1123 label: what a namespace or a Service may be called.

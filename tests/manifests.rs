@@ -28,6 +28,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use pointsman::args::{self, CertificateSource, Command, Serve};
+use pointsman::cluster::fabric::LEASE;
 use pointsman::cluster::index::Index;
 use pointsman::cluster::objects::Kind;
 use pointsman::cluster::watch::{FOR_ADMISSION, FOR_PLACEMENT};
@@ -463,7 +464,7 @@ fn each_part_may_watch_what_it_watches() {
         ("pointsman-extender", FOR_PLACEMENT),
     ] {
         let rules = named::<ClusterRole>("ClusterRole", role).rules.unwrap();
-        for kind in kinds {
+        for kind in kinds.iter().filter(|kind| **kind != Kind::Lease) {
             let (group, _, plural) = Kind::api(*kind);
             for verb in ["list", "watch"] {
                 assert!(
@@ -472,6 +473,12 @@ fn each_part_may_watch_what_it_watches() {
                 );
             }
         }
+    }
+    // Of Leases, one in our own namespace.
+    let fabric = named::<Role>("Role", "pointsman-fabric").rules.unwrap();
+    assert_eq!(fabric[0].resource_names.as_deref(), Some(&[LEASE.to_owned()][..]));
+    for verb in ["list", "watch"] {
+        assert!(allows(&fabric, "coordination.k8s.io", "leases", verb), "{verb}");
     }
     let extender = named::<ClusterRole>("ClusterRole", "pointsman-extender")
         .rules

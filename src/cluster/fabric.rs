@@ -7,12 +7,17 @@ use core::fmt;
 use core::str::FromStr;
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator;
 
 use crate::decide::annotation;
 use crate::decide::fabric::{MatchedBy, Rail, RailState, Speed};
 use crate::decide::problem::{Problem, Problems, quoted};
+
+/// The Lease in our namespace whose `renewTime` is when the fabric was looked at.
+pub const LEASE: &str = "pointsman-fabric";
 
 /// The version of the annotation's form.
 const VERSION: u64 = 1;
@@ -99,6 +104,29 @@ pub fn parse(owner: &str, text: &str) -> Result<Vec<Rail>, Problems> {
     }
     rails.sort_by_key(|rail| rail.rail);
     problems.or(rails)
+}
+
+/// When the fabric was looked at, by the Lease of that; none where it does not say.
+///
+/// # Errors
+/// What stands there in place of a time.
+pub fn renewed(lease: &DynamicObject) -> Result<Option<Timestamp>, Problems> {
+    let Some(time) = lease
+        .data
+        .pointer("/spec/renewTime")
+        .filter(|time| !time.is_null())
+    else {
+        return Ok(None);
+    };
+    let read = time.as_str().and_then(|text| text.parse().ok());
+    read.map(Some).ok_or_else(|| {
+        Problems::from(Problem::new(
+            format!("Lease {LEASE}, spec.renewTime"),
+            time.to_string(),
+            "a time such as 2026-01-31T12:00:00Z",
+            "let `pointsman topology import` write it again; until then the fabric data counts as undated",
+        ))
+    })
 }
 
 /// The annotation's text for these rails, in rail order; the same rails always give the same text.

@@ -4,18 +4,21 @@
 //! pods depend on (a network, a pool's specification, a namespace) looks at all bound pods again. A broken object
 //! stays in the index as broken, so that whoever depends on it is told, and nothing else is affected.
 
+mod rates;
 mod state;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use kube::core::DynamicObject;
 use tokio::sync::watch;
 
 use self::state::State;
 use super::objects::{Kind, Object};
 use crate::decide::cluster::ClusterSnapshot;
+use crate::decide::links;
 use crate::decide::problem::{Problem, Problems};
 use crate::decide::settings::Settings;
 
@@ -118,10 +121,14 @@ impl Index {
         self.publish(&mut state);
     }
 
-    /// To be called once a second: forgets what departed pods might still have been given.
+    /// To be called once a second: forgets what departed pods might still have been given, and sees when the fabric
+    /// data has become too old.
     pub fn age(&self) {
         let mut state = self.lock();
-        if state.age() {
+        let was_stale = links::is_stale(&state.snapshot, &self.settings);
+        state.snapshot.fabric = state.looked_at(Timestamp::now());
+        let turned = was_stale != links::is_stale(&state.snapshot, &self.settings);
+        if state.age() || turned {
             self.publish(&mut state);
         }
     }
@@ -138,6 +145,7 @@ impl Index {
 
     fn publish(&self, state: &mut State) {
         state.snapshot.generation += 1;
+        state.snapshot.fabric = state.looked_at(Timestamp::now());
         self.published.store(Arc::new(state.snapshot.clone()));
         self.generation.send_replace(state.snapshot.generation);
     }
@@ -153,8 +161,9 @@ impl Index {
 pub(super) fn key(object: &Object) -> Key {
     let metadata = object.metadata();
     let namespace = match object.kind() {
-        // A node's state is looked up by the node's name, whatever the operator's namespace is called.
-        Kind::NodeState | Kind::Node | Kind::Namespace | Kind::Pool | Kind::ReservedIp => None,
+        // A node's state is looked up by the node's name, whatever the operator's namespace is called; of Leases, one
+        // name in one namespace is watched.
+        Kind::NodeState | Kind::Lease | Kind::Node | Kind::Namespace | Kind::Pool | Kind::ReservedIp => None,
         Kind::Pod | Kind::Job | Kind::Attachment | Kind::MultusConfig => {
             Some(metadata.namespace.as_deref().unwrap_or("default"))
         }
@@ -299,6 +308,95 @@ mod tests {
         assert_eq!(refusal.reason(), Reason::PoolUnreadable);
         index.apply(rail_pool(&json!({}))).unwrap();
         assert_eq!(index.unreadable_of(Kind::Pool), 0);
+    }
+
+    fn lease(name: &str, renewed: &str) -> Value {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": "pointsman-system"}, "spec": {"renewTime": renewed}})
+    }
+
+    #[test]
+    fn the_age_of_the_fabric_data_is_that_of_the_imports_lease() {
+        let index = index();
+        let is_stale = || links::is_stale(&index.published().load(), &Settings::default());
+        let ago = |hours: i64| (Timestamp::now() - jiff::SignedDuration::from_hours(hours)).to_string();
+        // Every node has a Lease, and so has every controller.
+        index.apply(lease("n1", &ago(100))).unwrap();
+        assert_eq!(index.published().load().fabric, None);
+        for (hours, stale) in [(1, false), (25, true), (-1, false)] {
+            index.apply(lease("pointsman-fabric", &ago(hours))).unwrap();
+            assert_eq!(is_stale(), stale, "{hours} hours");
+        }
+        let problems = index
+            .apply(lease("pointsman-fabric", "yesterday"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            problems.contains("spec.renewTime: found \"yesterday\""),
+            "{problems}"
+        );
+        assert_eq!(index.published().load().fabric, None);
+        index.apply(lease("pointsman-fabric", &ago(25))).unwrap();
+        index.retain(Kind::Lease, &BTreeSet::new());
+        assert_eq!(index.published().load().fabric, None);
+    }
+
+    #[test]
+    fn data_that_becomes_too_old_is_published_as_such() {
+        let settings = Settings {
+            links: links::LinkPolicy {
+                max_age: core::time::Duration::from_millis(20),
+                ..links::LinkPolicy::default()
+            },
+            ..Settings::default()
+        };
+        let index = Index::new(Arc::new(settings.clone()));
+        index
+            .apply(lease("pointsman-fabric", &Timestamp::now().to_string()))
+            .unwrap();
+        let generation = || index.published().load().generation;
+        let before = generation();
+        let deadline = std::time::Instant::now() + core::time::Duration::from_secs(10);
+        while generation() == before {
+            assert!(std::time::Instant::now() < deadline, "it never became too old");
+            index.age();
+        }
+        assert!(links::is_stale(&index.published().load(), &settings));
+    }
+
+    #[test]
+    fn links_are_counted_by_leaf_and_rate_as_nodes_come_change_and_go() {
+        let index = index();
+        let node = |name: &str, width: &str| {
+            let rail = json!({"rail": 0, "hca": "mlx5_0", "guid": "0x1", "leaf": "0x100", "state": "Active",
+                "width": width, "speed": "HDR", "source": "guid"});
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "annotations": {
+                "pointsman.io/fabric": json!({"version": 1, "rails": [rail]}).to_string()}}})
+        };
+        let counts = || -> Vec<u32> {
+            let snapshot = index.published().load_full();
+            let leaf = snapshot.leaf_rates.get(&crate::decide::fabric::Guid(0x100));
+            leaf.map(|rates| rates.values().copied().collect())
+                .unwrap_or_default()
+        };
+        for (name, width) in [("n1", "4x"), ("n2", "4x"), ("n3", "1x")] {
+            index.apply(node(name, width)).unwrap();
+        }
+        assert_eq!(counts(), [1, 2]);
+        index.apply(node("n3", "4x")).unwrap();
+        assert_eq!(counts(), [3]);
+        let mut broken = node("n2", "4x");
+        broken["metadata"]["annotations"]["pointsman.io/fabric"] = "{".into();
+        let problems = index.apply(broken).unwrap_err().to_string();
+        assert!(
+            problems.contains("node n2, annotation pointsman.io/fabric"),
+            "{problems}"
+        );
+        assert_eq!(index.unreadable_of(Kind::Node), 1);
+        index.remove(Kind::Node, &(String::new(), "n1".to_owned()));
+        assert_eq!(counts(), [1]);
+        index.remove(Kind::Node, &(String::new(), "n3".to_owned()));
+        assert_eq!(counts(), Vec::<u32>::new());
     }
 
     #[test]

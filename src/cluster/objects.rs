@@ -289,6 +289,8 @@ pub enum Kind {
     ReservedIp,
     /// The SR-IOV operator's SriovNetworkNodeState.
     NodeState,
+    /// Kubernetes' Lease, of which only the fabric import's matters.
+    Lease,
 }
 
 impl Kind {
@@ -305,6 +307,7 @@ impl Kind {
             Self::Pool => "SpiderIPPool",
             Self::ReservedIp => "SpiderReservedIP",
             Self::NodeState => "SriovNetworkNodeState",
+            Self::Lease => "Lease",
         }
     }
 
@@ -322,6 +325,7 @@ impl Kind {
             Self::Pool => (SPIDERPOOL, "v2beta1", "spiderippools"),
             Self::ReservedIp => (SPIDERPOOL, "v2beta1", "spiderreservedips"),
             Self::NodeState => ("sriovnetwork.openshift.io", "v1", "sriovnetworknodestates"),
+            Self::Lease => ("coordination.k8s.io", "v1", "leases"),
         }
     }
 

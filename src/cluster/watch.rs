@@ -13,8 +13,10 @@ use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::fabric;
 use super::index::{Index, Key};
 use super::objects::{JobObject, Kind, NamespaceObject, NodeObject, Object, PodObject};
+use crate::decide::names::NamespaceName;
 use crate::decide::problem::chain;
 
 /// How long to wait before asking again for a kind the cluster does not have. Somebody may install it at any
@@ -42,20 +44,22 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Pool,
     Kind::ReservedIp,
     Kind::NodeState,
+    Kind::Lease,
 ];
 
 /// The kinds admission goes by: all but pods, of which there are many and which change all the time. What nodes
-/// offer and pools have left is for warnings only.
+/// offer and pools have left is for warnings only. How old the fabric data is decides on placement alone.
 pub const FOR_ADMISSION: &[Kind] = match FOR_PLACEMENT {
-    [Kind::Pod, others @ ..] => others,
+    [Kind::Pod, others @ .., Kind::Lease] => others,
     all => all,
 };
 
-/// Watches one kind into the index until `stop`.
+/// Watches one kind into the index until `stop`; of Leases, the fabric import's in our `own` namespace.
 pub async fn watch(
     client: Client,
     kind: Kind,
     index: Arc<Index>,
+    own: NamespaceName,
     progress: Arc<dyn Progress>,
     stop: CancellationToken,
 ) {
@@ -76,6 +80,12 @@ pub async fn watch(
             Kind::Job => {
                 let wrap = |job: JobObject| Object::Job(Box::new(job));
                 follow(Api::all(client), kind, &index, &*progress, wrap).await;
+            }
+            Kind::Lease => {
+                let api = Api::<DynamicObject>::namespaced_with(client, own.as_str(), &kind.api_resource());
+                let only = watcher::Config::default().fields(&format!("metadata.name={}", fabric::LEASE));
+                let wrap = |lease| Object::Custom(kind, Box::new(lease));
+                follow_some(api, only, kind, &index, &*progress, wrap).await;
             }
             custom => {
                 let api = Api::<DynamicObject>::all_with(client, &custom.api_resource());
@@ -101,7 +111,20 @@ async fn follow<K>(
 ) where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    follow_some(api, watcher::Config::default(), kind, index, progress, wrap).await;
+}
+
+async fn follow_some<K>(
+    api: Api<K>,
+    which: watcher::Config,
+    kind: Kind,
+    index: &Index,
+    progress: &dyn Progress,
+    wrap: impl Fn(K) -> Object,
+) where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let stream = watcher(api, which).default_backoff();
     pin_mut!(stream);
     let mut listed: BTreeSet<Key> = BTreeSet::new();
     let mut absent_said = false;

@@ -60,6 +60,8 @@ pub struct VfNeed {
     pub infiniband: bool,
     /// They must have a GUID of their own, because nobody gives them one.
     pub own_guid: bool,
+    /// The number of the rail they belong to, where the pod's networks agree on one.
+    pub rail: Option<u32>,
 }
 
 impl VfNeed {
@@ -139,10 +141,18 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         demands: Vec::new(),
     };
     let mut networked = BTreeSet::new();
+    let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
     for (interface, selection) in interfaces(pod)? {
         let attachment = attachment(selection, snapshot)?;
         if let Some(resource) = &attachment.resource {
             networked.insert(resource.clone());
+            if let Some(need) = claim.vfs.get_mut(resource) {
+                need.rail = match (numbered.insert(resource.clone(), attachment.rail), need.rail) {
+                    (None, _) => attachment.rail,
+                    (Some(before), rail) if before == attachment.rail => rail,
+                    (Some(_), _) => None,
+                };
+            }
             if let (Some(need), Plugin::IbSriov { ib_kubernetes, .. }) =
                 (claim.vfs.get_mut(resource), attachment.plugin)
             {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use super::amounts::Amounts;
+use super::fabric::Guid;
+use super::links::{LeafRates, LookedAt};
 use super::names::{
     GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName, ResourceName,
 };
@@ -49,6 +51,10 @@ pub struct ClusterSnapshot {
     pub jobs: Map<(NamespaceName, JobName), u32>,
     /// The pods of every gang.
     pub gangs: Map<GangRef, Arc<Members>>,
+    /// When the fabric import looked at the fabric; none where none has left a date.
+    pub fabric: Option<LookedAt>,
+    /// How many links of each leaf run at which rate, by what the import wrote on the nodes.
+    pub leaf_rates: Map<Guid, Arc<LeafRates>>,
 }
 
 /// The pods of one gang.

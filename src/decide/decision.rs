@@ -12,12 +12,13 @@ use super::commitment::{self, Commitment, Commitments, GangHold};
 use super::gang::{self, Room, Standing};
 use super::names::{GangRef, NodeName};
 use super::node::Node;
-use super::placement::{self, Counting, Placement, Verdict};
+use super::placement::{self, Counting, Fit, Placement, Verdict};
 use super::pod::Pod;
 use super::policy::{Locality, Tier};
 use super::reason::{NoRoom, Refusal};
+use super::score::Score;
 use super::settings::Settings;
-use super::tier::{Domain, Tiers};
+use super::tier::{Conflict, Domain, Tiers};
 
 /// What is decided about one pod.
 #[derive(Clone, Debug, Default)]
@@ -91,10 +92,12 @@ fn answer(
         ranked,
     };
     let verdicts = placement::place(&claim, candidates, snapshot, commitments, settings);
-    match &claim.gang {
+    let mut decision = match &claim.gang {
         Some(gang) if gang.locality != Locality::None => question.of_gang(gang, verdicts),
         _ => question.alone(verdicts),
-    }
+    };
+    shun_doubtful(&mut decision.verdicts);
+    decision
 }
 
 /// What to hold for the rest of the pod's gang once the pod itself is reserved on `node`.
@@ -168,10 +171,16 @@ impl Question<'_> {
     fn of_gang(&self, gang: &GangClaim, verdicts: Vec<(NodeName, Verdict)>) -> Decision {
         let standing = gang::standing(self.claim, gang, self.snapshot, self.commitments);
         match &gang.locality {
-            Locality::Required(tier) => match self.level(tier) {
-                Some(level) => self.required(gang, &standing, level, verdicts),
-                None => refuse_fitting(verdicts, &Refusal::TierUnknown(tier.clone())),
-            },
+            Locality::Required(tier) => {
+                // Of some nodes it is then not known which others they are close to.
+                if let Some(conflict) = Conflict::of(&self.settings.tiers, self.snapshot) {
+                    return refuse_fitting(verdicts, &Refusal::TiersConflict(conflict.into()));
+                }
+                match self.level(tier) {
+                    Some(level) => self.required(gang, &standing, level, verdicts),
+                    None => refuse_fitting(verdicts, &Refusal::TierUnknown(tier.clone())),
+                }
+            }
             Locality::Preferred(tier) => {
                 // A tier that no node carries yet cannot be preferred, and never blocks.
                 let level = self.level(tier).unwrap_or(0);
@@ -395,6 +404,28 @@ impl Question<'_> {
 
     fn node(&self, name: &NodeName) -> Option<&Node> {
         self.snapshot.nodes.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Where old fabric data speaks against some nodes, those score nothing, and every other something.
+fn shun_doubtful(verdicts: &mut [(NodeName, Verdict)]) {
+    let doubtful = |verdict: &Verdict| matches!(verdict, Verdict::Fits(Fit { doubt, .. }) if doubt.is_some());
+    if !verdicts.iter().any(|(_, verdict)| doubtful(verdict)) {
+        return;
+    }
+    for (_, verdict) in verdicts {
+        if let Verdict::Fits(Fit {
+            doubt,
+            score: Some(score),
+            ..
+        }) = verdict
+        {
+            if doubt.is_some() {
+                *score = Score::default();
+            } else if score.total() == 0 {
+                score.packing = 1;
+            }
+        }
     }
 }
 

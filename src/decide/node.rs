@@ -1,10 +1,12 @@
 //! What of a node matters to the decisions: its VFs, and whether what they stand on is fit for use.
 
 use super::amounts::Amounts;
+use super::fabric::{Guid, Rail};
 use super::names::{NodeName, PfName, ResourceName};
 use super::problem::Problems;
 use super::selector::Labels;
 use super::suits::Taint;
+use super::tier::PresetMarks;
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,11 @@ pub struct Node {
     pub unschedulable: bool,
     /// The SR-IOV operator was asked to drain or reboot it (node annotation); seen before the cordon.
     pub drain_requested: bool,
+    /// Its rails by the fabric import, in the order of their numbers, or why what the import wrote cannot be read;
+    /// none where no import has seen the node.
+    pub fabric: Option<Result<Vec<Rail>, Problems>>,
+    /// The presets of tiers whose closest label it carries.
+    pub presets: PresetMarks,
 }
 
 /// What the SR-IOV operator says of a node (its SriovNetworkNodeState), or why that cannot be read.
@@ -71,6 +78,8 @@ pub struct VfGroup {
     pub resource: Option<String>,
     /// The PF.
     pub pf: PfName,
+    /// The GUID of the PF's port, where the state tells it.
+    pub guid: Option<Guid>,
     /// How many VFs of it serve the resource.
     pub vfs: u32,
     /// What keeps them from being used; none for a sound PF.

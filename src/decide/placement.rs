@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::amounts::{Amounts, ONE};
-use super::claim::{Claim, VfNeed};
+use super::claim::Claim;
 use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
-use super::names::{InterfaceName, NodeName, PoolName, ResourceName};
+use super::feeds::Feeds;
+use super::links::{BadLink, BadLinks};
+use super::names::{InterfaceName, NodeName, PoolName};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync};
 use super::pod::{Phase, Pod};
 use super::reason::{EmptyPools, Refusal, Shortage};
@@ -31,6 +33,8 @@ pub struct Fit {
     pub pools: Vec<(InterfaceName, PoolSet)>,
     /// The domain of its gang, where the gang has one.
     pub domain: Option<Domain>,
+    /// A bad link that the pod may meet there, by fabric data too old to refuse by.
+    pub doubt: Option<Box<BadLink>>,
     /// How much of the node's VFs is in use once the pod is there.
     pub load: Load,
     /// How good the node is; none where nobody asked.
@@ -44,6 +48,7 @@ pub struct Placement<'a> {
     snapshot: &'a ClusterSnapshot,
     settings: &'a Settings,
     promised: Promised,
+    counting: Counting,
     reserved: BTreeMap<&'a NodeName, Amounts>,
     /// Some node's state says in which RDMA mode it is.
     modes_told: bool,
@@ -116,6 +121,7 @@ impl<'a> Placement<'a> {
             snapshot,
             settings,
             promised,
+            counting,
             reserved,
             modes_told: modes_told(snapshot),
             tied,
@@ -137,12 +143,21 @@ impl<'a> Placement<'a> {
         let Ok(pools) = pools_on(self.claim, node) else {
             return nothing_fits;
         };
+        let links = self.links(node);
+        // By old data a place is chosen, and nobody refused.
+        let heeded = !links.only_prefer() || self.counting == Counting::All;
         let unfit: Amounts = self
             .claim
             .vfs
             .iter()
             .map(|(resource, need)| {
-                let vfs = facts.map_or(0, |facts| unfit(facts, resource, need));
+                let feeds = Feeds {
+                    node,
+                    facts,
+                    resource,
+                    need,
+                };
+                let vfs = feeds.unfit(heeded.then_some(&links));
                 (resource.clone(), u64::from(vfs).saturating_mul(ONE))
             })
             .collect();
@@ -176,7 +191,7 @@ impl<'a> Placement<'a> {
             .nodes
             .get(name)
             .ok_or_else(|| Refusal::NodeUnknown(name.clone()))?;
-        let load = self.vfs(node)?;
+        let (load, doubt) = self.vfs(node)?;
         let pools = pools_on(self.claim, node)?;
         if self.tied {
             addresses(&pools, &self.promised, self.snapshot)?;
@@ -187,6 +202,7 @@ impl<'a> Placement<'a> {
         Ok(Fit {
             pools,
             domain: None,
+            doubt,
             load,
             score: None,
         })
@@ -254,11 +270,18 @@ pub fn unfetched(
 }
 
 impl Placement<'_> {
-    /// Whether the node's VFs serve the claim; how many are in use then.
-    fn vfs(&self, node: &Node) -> Result<Load, Refusal> {
+    fn links<'n>(&self, node: &'n Node) -> BadLinks<'n> {
+        BadLinks::of(node, self.snapshot, self.settings)
+    }
+
+    /// Whether the node's VFs serve the claim; how many are in use then, and what is doubtful about it.
+    fn vfs(&self, node: &Node) -> Result<(Load, Option<Box<BadLink>>), Refusal> {
         let facts = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told)?;
         let used = self.snapshot.used.get(&node.name);
         let reserved = self.reserved.get(&node.name);
+        let links = self.links(node);
+        let heeded = (!links.only_prefer()).then_some(&links);
+        let mut doubt = None;
         let mut load = Load {
             more: u32::MAX,
             ..Load::default()
@@ -266,22 +289,33 @@ impl Placement<'_> {
         for (resource, need) in &self.claim.vfs {
             let seen = used.map_or(0, |used| used.count(resource));
             let unseen = reserved.map_or(0, |reserved| reserved.count(resource));
+            let feeds = Feeds {
+                node,
+                facts,
+                resource,
+                need,
+            };
             let shortage = Shortage {
                 resource: resource.clone(),
                 wanted: need.count,
                 allocatable: node.offers.count(resource),
                 taken: seen.saturating_add(unseen),
-                unfit: facts.map_or(0, |facts| unfit(facts, resource, need)),
+                unfit: feeds.unfit(heeded),
             };
             let left = shortage.allocatable.saturating_sub(shortage.taken);
             if left.saturating_sub(shortage.unfit) < need.count {
-                let fault = facts
-                    .filter(|_| left >= need.count)
-                    .and_then(|facts| worst_fault(facts, resource, need));
-                return Err(match fault {
-                    Some(fault) => Refusal::Unfit(fault, shortage),
-                    None => Refusal::TooFewVfs(shortage),
+                return Err(if left < need.count {
+                    Refusal::TooFewVfs(shortage)
+                } else if let Some(fault) = feeds.worst_fault() {
+                    Refusal::Unfit(fault, shortage)
+                } else if let Some(link) = heeded.and_then(|links| feeds.worst_link(links)) {
+                    Refusal::Link(link, shortage)
+                } else {
+                    Refusal::TooFewVfs(shortage)
                 });
+            }
+            if heeded.is_none() && left.saturating_sub(feeds.unfit(Some(&links))) < need.count {
+                doubt = doubt.or_else(|| feeds.worst_link(&links));
             }
             load.used = load
                 .used
@@ -291,7 +325,7 @@ impl Placement<'_> {
             let after = left.saturating_sub(shortage.unfit) - need.count;
             load.more = load.more.min(after / need.count.max(1));
         }
-        Ok(load)
+        Ok((load, doubt))
     }
 }
 
@@ -373,27 +407,6 @@ fn fitness<'a>(
     Ok(Some(facts))
 }
 
-/// VFs of the resource behind PFs with a fault that matters to the need.
-fn unfit(facts: &SriovFacts, resource: &ResourceName, need: &VfNeed) -> u32 {
-    facts
-        .groups
-        .iter()
-        .filter(|group| group.serves(resource))
-        .filter(|group| group.faults.iter().any(|fault| need.hindered_by(*fault)))
-        .fold(0, |sum, group| sum.saturating_add(group.vfs))
-}
-
-fn worst_fault(facts: &SriovFacts, resource: &ResourceName, need: &VfNeed) -> Option<super::node::PfFault> {
-    facts
-        .groups
-        .iter()
-        .filter(|group| group.serves(resource))
-        .flat_map(|group| &group.faults)
-        .copied()
-        .filter(|fault| need.hindered_by(*fault))
-        .min()
-}
-
 /// For each address, the pools it can come from on this node.
 fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
     let mut sole: BTreeMap<PoolName, &InterfaceName> = BTreeMap::new();
@@ -453,11 +466,12 @@ mod tests {
     use super::*;
     use crate::decide::claim::claim;
     use crate::decide::commitment::{commitment, hold};
+    use crate::decide::fabric::{Rail, RailState, Speed};
     use crate::decide::network::Plugin;
     use crate::decide::node::PfFault;
     use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
     use crate::decide::reason::Reason;
-    use crate::decide::testing::Cluster;
+    use crate::decide::testing::{Cluster, rail};
     use rstest::rstest;
     use std::sync::Arc;
 
@@ -524,6 +538,94 @@ mod tests {
             .node("n1", 8)
             .state("n1", |facts| facts.groups[1].faults = vec![fault]);
         assert_eq!(reason(&cluster, &cluster.pod("a")), Err(expected));
+    }
+
+    #[rstest]
+    #[case(RailState::Down, Reason::RailDark)]
+    #[case(RailState::Dark, Reason::RailDark)]
+    #[case(RailState::Initialize, Reason::RailInactive)]
+    #[case(RailState::Armed, Reason::RailInactive)]
+    fn a_rail_that_is_not_active_has_its_own_reason(#[case] state: RailState, #[case] expected: Reason) {
+        let rails = |state| vec![rail(0, RailState::Unknown), rail(1, state)];
+        let cluster = Cluster::with_rails(2).node("n1", 8).fabric("n1", rails(state));
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(expected));
+        // Without a SriovNetworkNodeState, networks and rails meet by their numbers.
+        let bare = Cluster::with_rails(2)
+            .node_without_state("n1", 8)
+            .fabric("n1", rails(state));
+        assert_eq!(reason(&bare, &bare.pod("a")), Err(expected));
+        for harmless in [RailState::Active, RailState::Unknown] {
+            let cluster = cluster.clone().fabric("n1", rails(harmless));
+            assert!(reason(&cluster, &cluster.pod("a")).is_ok(), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn a_pod_on_other_rails_does_not_mind_a_dark_one() {
+        let cluster = Cluster::with_rails(2).node("n1", 8);
+        let mut one = cluster.pod("a");
+        one.takes = [("x.io/rail0".into(), ONE)].into_iter().collect();
+        one.networks = one
+            .networks
+            .map(|networks| networks.into_iter().take(1).collect());
+        for (dark, expected) in [(1, Ok(1)), (0, Err(Reason::RailDark))] {
+            let rails = [0, 1].map(|number| {
+                let state = if number == dark {
+                    RailState::Dark
+                } else {
+                    RailState::Active
+                };
+                rail(number, state)
+            });
+            let cluster = cluster.clone().fabric("n1", rails.to_vec());
+            assert_eq!(reason(&cluster, &one), expected, "rail {dark} dark");
+        }
+    }
+
+    #[test]
+    fn of_a_resource_fed_by_two_pfs_only_the_vfs_behind_the_dark_one_are_lost() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .state("n1", |facts| {
+                let mut other = facts.groups[0].clone();
+                other.pf = "ibs1".into();
+                facts.groups.push(other);
+                for group in &mut facts.groups {
+                    group.vfs = 4;
+                }
+            })
+            .fabric("n1", vec![rail(0, RailState::Dark), rail(1, RailState::Active)]);
+        assert!(reason(&cluster, &cluster.pod("a")).is_ok(), "four are left");
+        let full = ["b1", "b2", "b3", "b4"]
+            .iter()
+            .fold(cluster, |cluster, pod| cluster.bound(pod, "n1"));
+        assert_eq!(reason(&full, &full.pod("a")), Err(Reason::RailDark));
+    }
+
+    #[test]
+    fn a_slow_rail_is_degraded() {
+        let rated = |number, width: &str| Rail {
+            width: width.parse().ok(),
+            speed: Some(Speed::Hdr),
+            ..rail(number, RailState::Active)
+        };
+        let cluster = Cluster::with_rails(2)
+            .node("n1", 8)
+            .fabric("n1", vec![rated(0, "4x"), rated(1, "1x")]);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::RailDegraded));
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_the_fabric_refuses_nobody() {
+        let mut snapshot = Cluster::with_rails(1).node("n1", 8).snapshot();
+        let mut node = Node::clone(snapshot.nodes.get("n1").unwrap());
+        node.fabric = Some(Err(
+            crate::decide::problem::Problem::new("n1", "x", "y", "z").into()
+        ));
+        snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
+        let cluster = Cluster::with_rails(1);
+        let pod = cluster.pod("a");
+        assert!(reason(&Cluster::of(snapshot), &pod).is_ok());
     }
 
     #[test]

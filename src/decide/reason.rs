@@ -50,6 +50,12 @@ pub enum Reason {
     GuidUnset,
     /// A PF has another number of VFs than asked for.
     VfsDiffer,
+    /// A rail has no link on the fabric.
+    RailDark,
+    /// A rail's link has not been brought up by the Subnet Manager.
+    RailInactive,
+    /// A rail's link is narrower or slower than it should be.
+    RailDegraded,
     /// Too few VFs are free.
     TooFewVfs,
     /// No pool named for an interface may be used on this node.
@@ -62,6 +68,8 @@ pub enum Reason {
     GangNoRoom,
     /// No node carries the tier that the gang requires.
     TierUnknown,
+    /// Nodes carry the labels of several presets of tiers.
+    TiersConflict,
 }
 
 impl Reason {
@@ -87,12 +95,16 @@ impl Reason {
             Self::NotInfiniband => "RDMA: a PF of the node is not InfiniBand",
             Self::GuidUnset => "RDMA: a VF of the node has no GUID",
             Self::VfsDiffer => "RDMA: a PF of the node lacks the VFs asked for",
+            Self::RailDark => "RDMA: a rail of the node is dark on the fabric",
+            Self::RailInactive => "RDMA: a rail of the node waits for the Subnet Manager",
+            Self::RailDegraded => "RDMA: a rail of the node is slower than it should be",
             Self::TooFewVfs => "RDMA: too few free VFs on a rail",
             Self::PoolNotForNode => "RDMA: no IP pool of a rail may be used on this node",
             Self::PoolEmpty => "RDMA: no free address in an IP pool of a rail",
             Self::OutsideDomain => "RDMA: node is outside the fabric domain of the pod's gang",
             Self::GangNoRoom => "RDMA: no fabric domain has room for the whole gang",
             Self::TierUnknown => "RDMA: no node carries the fabric tier the gang requires",
+            Self::TiersConflict => "RDMA: nodes carry labels of several fabric topologies",
         }
     }
 
@@ -118,12 +130,16 @@ impl Reason {
             Self::NotInfiniband => "not_infiniband",
             Self::GuidUnset => "guid_unset",
             Self::VfsDiffer => "vfs_differ",
+            Self::RailDark => "rail_dark",
+            Self::RailInactive => "rail_inactive",
+            Self::RailDegraded => "rail_degraded",
             Self::TooFewVfs => "too_few_vfs",
             Self::PoolNotForNode => "pool_not_for_node",
             Self::PoolEmpty => "pool_empty",
             Self::OutsideDomain => "outside_domain",
             Self::GangNoRoom => "gang_no_room",
             Self::TierUnknown => "tier_unknown",
+            Self::TiersConflict => "tiers_conflict",
         }
     }
 
@@ -157,6 +173,13 @@ impl Reason {
             Self::NotInfiniband => "set linkType: ib in the SriovNetworkNodePolicy",
             Self::GuidUnset => "set GUIDs for the node's VFs (SR-IOV operator), or use ib-kubernetes",
             Self::VfsDiffer => "wait for the SR-IOV operator, or look at the node's SriovNetworkNodeState",
+            Self::RailDark => "repair the link, then import the fabric again",
+            Self::RailInactive => {
+                "look whether a Subnet Manager is master (sminfo, the log of opensm), then import the fabric again"
+            }
+            Self::RailDegraded => {
+                "reseat or replace the cable, or change fabric.minWidth and fabric.minSpeed in the configuration"
+            }
             Self::TooFewVfs => "wait for pods to end, or raise numVfs in the SriovNetworkNodePolicy",
             Self::PoolNotForNode => {
                 "add a pool for this node, or open nodeName or nodeAffinity of one of the rail's pools"
@@ -169,6 +192,9 @@ impl Reason {
             }
             Self::TierUnknown => {
                 "label the nodes (pointsman topology import), or configure the tiers' label keys"
+            }
+            Self::TiersConflict => {
+                "set locality.preset or locality.tiers in the configuration, or take the other labels off the nodes"
             }
             Self::PoolEmpty => "add addresses to the pool (spec.ips), or wait for pods to release theirs",
         }
@@ -208,6 +234,8 @@ pub enum Refusal {
     SharedPlugin(ResourceName),
     /// VFs of the resource stand on PFs that are not fit for use; without that fault there would be enough.
     Unfit(super::node::PfFault, Shortage),
+    /// VFs of the resource stand on a rail that cannot be used; without that there would be enough.
+    Link(Box<super::links::BadLink>, Shortage),
     /// See [`Reason::TooFewVfs`].
     TooFewVfs(Shortage),
     /// See [`Reason::PoolNotForNode`]; the pools that would do elsewhere.
@@ -220,6 +248,8 @@ pub enum Refusal {
     GangNoRoom(NoRoom),
     /// See [`Reason::TierUnknown`].
     TierUnknown(Tier),
+    /// See [`Reason::TiersConflict`].
+    TiersConflict(std::sync::Arc<super::tier::Conflict>),
 }
 
 /// What is wrong with the pools named for an interface.
@@ -280,6 +310,7 @@ impl Refusal {
     /// Its cause.
     #[must_use]
     pub fn reason(&self) -> Reason {
+        use super::links::LinkTrouble;
         use super::node::PfFault;
         match self {
             Self::PodUnreadable(_) => Reason::PodUnreadable,
@@ -300,12 +331,18 @@ impl Refusal {
             Self::Unfit(PfFault::NotInfiniband, _) => Reason::NotInfiniband,
             Self::Unfit(PfFault::GuidUnset, _) => Reason::GuidUnset,
             Self::Unfit(PfFault::VfsDiffer, _) => Reason::VfsDiffer,
+            Self::Link(link, _) => match link.trouble {
+                LinkTrouble::Dark => Reason::RailDark,
+                LinkTrouble::Inactive => Reason::RailInactive,
+                LinkTrouble::Degraded => Reason::RailDegraded,
+            },
             Self::TooFewVfs(_) => Reason::TooFewVfs,
             Self::PoolNotForNode(..) => Reason::PoolNotForNode,
             Self::PoolEmpty(_) => Reason::PoolEmpty,
             Self::OutsideDomain(_) => Reason::OutsideDomain,
             Self::GangNoRoom(_) => Reason::GangNoRoom,
             Self::TierUnknown(_) => Reason::TierUnknown,
+            Self::TiersConflict(_) => Reason::TiersConflict,
         }
     }
 }
@@ -361,6 +398,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Unfit(_, shortage) | Self::TooFewVfs(shortage) => write!(f, "{shortage}"),
+            Self::Link(link, shortage) => write!(f, "{link}; {shortage}"),
             Self::PoolNotForNode(interface, pools) => {
                 write!(
                     f,
@@ -388,6 +426,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::TierUnknown(tier) => write!(f, "no node has a label for tier {tier}"),
+            Self::TiersConflict(conflict) => write!(f, "{conflict}"),
             Self::PoolEmpty(empty) => write!(
                 f,
                 "interface {}: pool {} has {} free and {} of them promised to pods that are starting",

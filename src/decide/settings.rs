@@ -1,5 +1,6 @@
 //! The settings that decisions depend on, with the defaults that need no configuration file.
 
+use super::links::LinkPolicy;
 use super::names::{NamespaceName, ResourceName, SchedulerName};
 use super::policy::{Locality, Tier};
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub node_state: NodeStatePolicy,
     /// Label keys of the fabric's tiers, the closest first; found among the presets when empty.
     pub tiers: Vec<String>,
+    /// What a link of the fabric must be, to be used.
+    pub links: LinkPolicy,
     /// The locality of a gang that says nothing.
     pub locality: Locality,
     /// Families that Spiderpool hands out (`enableIPv4`, `enableIPv6` of its configuration).
@@ -89,6 +92,7 @@ impl Default for Settings {
             spiderpool_namespace: "spiderpool".into(),
             node_state: NodeStatePolicy::default(),
             tiers: Vec::new(),
+            links: LinkPolicy::default(),
             locality: Locality::Preferred(Tier::LeafGroup),
             ipv4: true,
             ipv6: true,

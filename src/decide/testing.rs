@@ -7,6 +7,7 @@ use super::address::Family;
 use super::amounts::{Amounts, ONE};
 use super::annotation;
 use super::cluster::{ClusterSnapshot, Members};
+use super::fabric::{Guid, MatchedBy, Rail, RailState};
 use super::names::{GangRef, NetworkRef, PodRef, ResourceName};
 use super::network::{Attachment, Infiniband, Ipam, Network, Plugin, Selection};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync, VfGroup};
@@ -15,6 +16,7 @@ use super::policy::Locality;
 use super::pool::{Pool, PoolFacts};
 use super::selector::Labels;
 use super::suits::NodeNeeds;
+use super::tier::PresetMarks;
 
 /// An IPv4 pool open to everyone, with `free` addresses left.
 pub(crate) fn pool(name: &str, free: u64) -> Pool {
@@ -114,6 +116,8 @@ impl Cluster {
             taints: Vec::new(),
             unschedulable: false,
             drain_requested: false,
+            fabric: None,
+            presets: PresetMarks::default(),
         };
         self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
         self
@@ -123,6 +127,7 @@ impl Cluster {
         let groups = (0..self.rails).map(|rail| VfGroup {
             resource: Some(format!("rail{rail}")),
             pf: format!("ibs{rail}").into(),
+            guid: None,
             vfs,
             faults: Vec::new(),
         });
@@ -258,6 +263,22 @@ impl Cluster {
     }
 }
 
+/// A rail of which nothing is known but its state; its port's GUID is its number and one, its leaf 0x100.
+pub(crate) fn rail(number: u16, state: RailState) -> Rail {
+    Rail {
+        rail: number,
+        hca: String::new(),
+        guid: Guid(u64::from(number) + 1),
+        leaf: Some(Guid(0x100)),
+        leaf_name: String::new(),
+        port: None,
+        state,
+        width: None,
+        speed: None,
+        source: MatchedBy::Guid,
+    }
+}
+
 fn resource(rail: u32) -> ResourceName {
     format!("x.io/rail{rail}").into()
 }
@@ -276,6 +297,15 @@ impl Cluster {
     pub(crate) fn labelled(mut self, node: &str, key: &str, value: &str) -> Self {
         let mut changed = Node::clone(self.snapshot.nodes.get(node).unwrap());
         changed.labels.insert(key.to_owned(), value.to_owned());
+        changed.presets = PresetMarks::of(&changed.labels);
+        self.snapshot.nodes.insert_mut(node.into(), Arc::new(changed));
+        self
+    }
+
+    /// What the fabric import says of a node.
+    pub(crate) fn fabric(mut self, node: &str, rails: Vec<Rail>) -> Self {
+        let mut changed = Node::clone(self.snapshot.nodes.get(node).unwrap());
+        changed.fabric = Some(Ok(rails));
         self.snapshot.nodes.insert_mut(node.into(), Arc::new(changed));
         self
     }

@@ -69,14 +69,17 @@ impl Binder for ClusterBinder {
     }
 }
 
-/// The annotations that record where a pod was placed, and from which pools its addresses may come.
+/// The annotations that record where a pod was placed, where on the fabric that is, and from which pools its addresses
+/// may come.
 #[must_use]
-pub fn placement_record(node: &NodeName, fit: &Fit) -> BTreeMap<String, String> {
+pub fn placement_record(node: &NodeName, fit: &Fit, position: Option<&str>) -> BTreeMap<String, String> {
     #[derive(Serialize)]
     struct Record<'a> {
         node: &'a str,
         // The tier domain of the pod's gang.
         domain: Option<String>,
+        // The node's place on the fabric.
+        position: Option<&'a str>,
         pools: BTreeMap<&'a str, Vec<&'a str>>,
     }
     let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -89,12 +92,13 @@ pub fn placement_record(node: &NodeName, fit: &Fit) -> BTreeMap<String, String> 
     let record = Record {
         node: node.as_str(),
         domain: fit.domain.as_ref().map(ToString::to_string),
+        position,
         pools,
     };
     // A map of texts always serialises; an empty record would be told by its absence.
-    serde_json::to_string(&record)
-        .map(|text| BTreeMap::from([(annotation::PLACEMENT.to_owned(), text)]))
-        .unwrap_or_default()
+    let record = serde_json::to_string(&record).map(|text| (annotation::PLACEMENT.to_owned(), text));
+    let position = position.map(|position| (annotation::FABRIC_POSITION.to_owned(), position.to_owned()));
+    record.ok().into_iter().chain(position).collect()
 }
 
 fn request(binding: &Binding) -> Result<axum::http::Request<Vec<u8>>, String> {

@@ -25,12 +25,14 @@ use super::nudge::Waiting;
 use crate::cluster::convert;
 use crate::decide::commitment::commitment;
 use crate::decide::decision::{decide, rank, rest_of_gang};
+use crate::decide::links::{self, BadLink};
 use crate::decide::names::{NodeName, PodRef};
 use crate::decide::placement::Verdict;
 use crate::decide::pod::Pod;
 use crate::decide::problem::chain;
 use crate::decide::reason::{Reason, Refusal};
 use crate::decide::settings::Settings;
+use crate::decide::tier::Tiers;
 use crate::telemetry::label::{ExtenderVerdict, Verb};
 use crate::telemetry::metrics::Metrics;
 
@@ -98,9 +100,15 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
     });
     let mut answer = ExtenderFilterResult::default();
     let mut tally: BTreeMap<Reason, (u64, &NodeName, &Refusal)> = BTreeMap::new();
+    let mut doubts: Option<(u64, &NodeName, &BadLink)> = None;
     for (name, verdict) in &decision.verdicts {
         match verdict {
-            Verdict::Fits(_) => answer.node_names.push(name.as_str().to_owned()),
+            Verdict::Fits(fit) => {
+                answer.node_names.push(name.as_str().to_owned());
+                if let Some(link) = &fit.doubt {
+                    doubts.get_or_insert((0, name, link)).0 += 1;
+                }
+            }
             Verdict::Refused(refusal) => {
                 let reason = refusal.reason();
                 answer
@@ -120,7 +128,15 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         state.waiting.placed(&pod.at.uid);
         ExtenderVerdict::Fits
     };
-    let why = explain(&tally);
+    let mut why = explain(&tally);
+    if let Some((nodes, example, link)) = doubts {
+        let doubt = format!("{nodes} x avoided only, because fabric.maxAge is over, as {example}: {link}");
+        why = if why.is_empty() {
+            doubt
+        } else {
+            format!("{why} | {doubt}")
+        };
+    }
     call.end(verdict, &pod.at, &why, &answer)
 }
 
@@ -250,6 +266,10 @@ fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<
         let decision = decide(&pod, &only, snapshot, book.commitments(), &state.settings);
         match decision.verdicts.into_iter().next() {
             Some((_, Verdict::Fits(fit))) => {
+                let position = snapshot
+                    .nodes
+                    .get(node)
+                    .and_then(|known| links::position(known, &Tiers::of(&state.settings.tiers, snapshot)));
                 let rest = rest_of_gang(&pod, node, snapshot, book.commitments(), &state.settings);
                 state
                     .ledger
@@ -260,7 +280,7 @@ fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<
                 Ok(Binding {
                     pod: at.clone(),
                     node: node.clone(),
-                    annotations: placement_record(node, &fit),
+                    annotations: placement_record(node, &fit, position.as_deref()),
                 })
             }
             Some((_, Verdict::Refused(refusal))) => {

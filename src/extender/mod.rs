@@ -10,6 +10,7 @@ pub mod bind;
 mod handler;
 pub mod insight;
 pub mod ledger;
+pub mod notices;
 pub mod nudge;
 mod preempt;
 

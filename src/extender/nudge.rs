@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ledger::Ledger;
+use super::notices::Notices;
 use crate::cluster::index::Index;
 use crate::cluster::objects::PodObject;
 use crate::decide::amounts::Amounts;
@@ -267,6 +268,7 @@ impl Nudger {
     pub async fn run(self, stop: CancellationToken) {
         let mut generations = self.index.generations();
         let mut aged = Instant::now();
+        let mut notices = Notices::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -275,6 +277,7 @@ impl Nudger {
             }
             if aged.elapsed() >= TICK {
                 self.index.age();
+                notices.look(&self.index.published().load(), &self.settings, &self.metrics);
                 aged = Instant::now();
             }
             generations.mark_unchanged();
@@ -335,7 +338,8 @@ async fn changed(generations: &mut watch::Receiver<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::testing::Cluster;
+    use crate::decide::fabric::RailState;
+    use crate::decide::testing::{Cluster, rail};
 
     /// Asks for pods to wake, and takes the names.
     fn due(waiting: &Waiting, cluster: &Cluster, now: Instant) -> Vec<String> {
@@ -382,6 +386,22 @@ mod tests {
             due(&waiting, &cluster, now + UNDER_WAY),
             ["b"],
             "a did not make it: the next in line is tried"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_a_link_is_woken_when_the_import_shows_it() {
+        let waiting = Waiting::default();
+        let now = Instant::now();
+        let sound = Cluster::with_rails(2).node("n1", 8);
+        let link = |state| vec![rail(0, RailState::Active), rail(1, state)];
+        let dark = refused(&waiting, &sound.fabric("n1", link(RailState::Dark)), &["a"]);
+        assert!(due(&waiting, &dark, now).is_empty());
+        let plugged = dark.clone().fabric("n1", link(RailState::Initialize));
+        assert!(due(&waiting, &plugged, now).is_empty());
+        assert_eq!(
+            due(&waiting, &dark.fabric("n1", link(RailState::Active)), now),
+            ["a"]
         );
     }
 

@@ -54,6 +54,7 @@ pub(super) fn follow(
             client.clone(),
             *kind,
             Arc::clone(&index),
+            configuration.namespace.clone(),
             reporting,
             shutdown.end(),
         );

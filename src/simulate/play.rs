@@ -414,7 +414,10 @@ fn is_of_the_node(reason: Reason) -> bool {
         | Reason::PfDown
         | Reason::NotInfiniband
         | Reason::GuidUnset
-        | Reason::VfsDiffer => true,
+        | Reason::VfsDiffer
+        | Reason::RailDark
+        | Reason::RailInactive
+        | Reason::RailDegraded => true,
         Reason::PodUnreadable
         | Reason::NetworkMissing
         | Reason::NetworkUnreadable
@@ -427,7 +430,8 @@ fn is_of_the_node(reason: Reason) -> bool {
         | Reason::PoolEmpty
         | Reason::OutsideDomain
         | Reason::GangNoRoom
-        | Reason::TierUnknown => false,
+        | Reason::TierUnknown
+        | Reason::TiersConflict => false,
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Metrics {
     nudges: Family<NudgeLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
     objects_unreadable: Family<KindLabel, Gauge>,
+    fabric_timestamp: Gauge,
+    fabric_stale: Gauge,
+    tier_conflict_nodes: Gauge,
     http_rejections: Family<RejectionLabels, Counter>,
     certificate_expiry: Gauge,
     certificate_reload_failures: Counter,
@@ -94,6 +97,9 @@ impl Metrics {
             nudges: Family::default(),
             watch_errors: Family::default(),
             objects_unreadable: Family::default(),
+            fabric_timestamp: Gauge::default(),
+            fabric_stale: Gauge::default(),
+            tier_conflict_nodes: Gauge::default(),
             http_rejections: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reload_failures: Counter::default(),
@@ -143,6 +149,19 @@ impl Metrics {
         self.objects_unreadable
             .get_or_create(&KindLabel { kind })
             .set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    /// When the fabric import looked, in seconds since 1970 (0 where none has), and whether that is too long ago to
+    /// refuse nodes by.
+    pub fn fabric_looked_at(&self, unix_seconds: i64, stale: bool) {
+        self.fabric_timestamp.set(unix_seconds);
+        self.fabric_stale.set(i64::from(stale));
+    }
+
+    /// How many nodes carry the labels of another preset of tiers only than the one in use.
+    pub fn tier_conflict(&self, nodes: usize) {
+        self.tier_conflict_nodes
+            .set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
     /// A request answered by the limits of `listener` instead of its handler.
@@ -239,6 +258,21 @@ impl Metrics {
             self.objects_unreadable.clone(),
         );
         r.register(
+            "fabric_data_timestamp_seconds",
+            "When the fabric import looked at the fabric, in seconds since 1970; 0 where none has",
+            self.fabric_timestamp.clone(),
+        );
+        r.register(
+            "fabric_data_stale",
+            "1 while the fabric data is too old to refuse nodes by",
+            self.fabric_stale.clone(),
+        );
+        r.register(
+            "tier_conflict_nodes",
+            "Nodes that carry only the labels of another preset of tiers than the one in use",
+            self.tier_conflict_nodes.clone(),
+        );
+        r.register(
             "http_rejections",
             "Requests answered by a limit instead of their handler",
             self.http_rejections.clone(),
@@ -298,6 +332,8 @@ mod tests {
         metrics.nudge(NudgeResult::Sent);
         metrics.watch_error("pods");
         metrics.objects_unreadable("spiderippools", 2);
+        metrics.fabric_looked_at(1_700_000_000, true);
+        metrics.tier_conflict(3);
         metrics.http_rejection(ListenerName::Webhook, Rejection::BodyTooLarge);
         metrics.certificate_expiry(1_800_000_000);
         metrics.certificate_reload_failure();
@@ -313,6 +349,9 @@ mod tests {
             "pointsman_nudges_total{result=\"sent\"} 1",
             "pointsman_watch_errors_total{kind=\"pods\"} 1",
             "pointsman_objects_unreadable{kind=\"spiderippools\"} 2",
+            "pointsman_fabric_data_timestamp_seconds 1700000000",
+            "pointsman_fabric_data_stale 1",
+            "pointsman_tier_conflict_nodes 3",
             "pointsman_http_rejections_total{listener=\"webhook\",reason=\"body_too_large\"} 1",
             "pointsman_certificate_expiry_seconds 1800000000",
             "pointsman_certificate_reload_failures_total 1",

@@ -107,7 +107,13 @@ fn validated(
         }
         Kind::Attachment => Some(of_network(object.clone(), network::attachment)),
         Kind::MultusConfig => Some(of_network(object.clone(), network::multus_config)),
-        Kind::Pod | Kind::Node | Kind::Job | Kind::Pool | Kind::ReservedIp | Kind::NodeState => None,
+        Kind::Pod
+        | Kind::Node
+        | Kind::Job
+        | Kind::Pool
+        | Kind::ReservedIp
+        | Kind::NodeState
+        | Kind::Lease => None,
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_pod_is_filtered_scored_and_bound_with_its_record() {
         serde_json::from_str(&binding.annotations["pointsman.io/placement"]).unwrap();
     assert_eq!(
         record,
-        json!({"node": "n2", "domain": null, "pools": {"net1": ["p"]}})
+        json!({"node": "n2", "domain": null, "position": null, "pools": {"net1": ["p"]}})
     );
 }
 

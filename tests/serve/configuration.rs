@@ -5,8 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use pointsman::config::Configuration;
+use pointsman::decide::fabric::Speed;
+use pointsman::decide::links::{Least, LinkPolicy};
 use pointsman::decide::policy::{Locality, Tier};
 use pointsman::decide::settings::{NodeStatePolicy, Podnetinfo, SchedulerMode};
+use pointsman::decide::tier::PRESETS;
 use rstest::rstest;
 
 const HEAD: &str = "apiVersion: config.pointsman.io/v1alpha1\nkind: Configuration\n";
@@ -42,7 +45,8 @@ acceleratorResources: [example.com/npu]
 sharedRdmaPrefixes: [rdma/, shared.example.com/]
 furtherResourceNameKeys: [example.com/bridge]
 podnetinfo: {{enabled: true, hugepages: true}}
-namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov}}
+namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov, pointsman: ours}}
+fabric: {{maxAge: 2h, minWidth: 4x, minSpeed: HDR}}
 nodeState: require
 reservation: {{hold: 10s, lifetime: 1m30s}}
 nudge: {{interval: 1s, perSecond: 5}}
@@ -74,6 +78,23 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
     assert_eq!((read.decisions.ipv4, read.decisions.ipv6), (true, false));
     assert_eq!(read.decisions.tiers, ["example.com/leaf", "example.com/spine"]);
     assert_eq!(read.decisions.locality, Locality::Required(Tier::LeafGroup));
+    assert_eq!(read.namespace.as_str(), "ours");
+    let links = LinkPolicy {
+        max_age: Duration::from_hours(2),
+        width: Least::Of("4x".parse().unwrap()),
+        speed: Least::Of(Speed::Hdr),
+    };
+    assert_eq!(read.decisions.links, links);
+}
+
+#[test]
+fn a_preset_stands_for_its_keys() {
+    for preset in PRESETS {
+        let read = Configuration::from_yaml(&format!("{HEAD}locality: {{preset: {}}}\n", preset.name));
+        assert_eq!(read.unwrap().decisions.tiers, preset.keys, "{}", preset.name);
+    }
+    let auto = Configuration::from_yaml(&format!("{HEAD}locality: {{preset: auto}}\n")).unwrap();
+    assert_eq!(auto, Configuration::default());
 }
 
 #[rstest]
@@ -139,6 +160,22 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
     "certificate.caLifetime: found 5d, expected at least the lifetime of the certificates it signs, 10d"
 )]
 #[case::locality("locality: {default: must}", "locality.default: found \"must\"")]
+#[case::preset_and_tiers(
+    "locality: {preset: gke, tiers: [example.com/leaf]}",
+    "locality.preset: found gke, expected one of preset and tiers"
+)]
+#[case::preset(
+    "locality: {preset: gce}",
+    "locality.preset: found \"gce\", expected auto, pointsman, topograph"
+)]
+#[case::speed(
+    "fabric: {minSpeed: fast}",
+    "fabric.minSpeed: found \"fast\", expected peers, any, SDR"
+)]
+#[case::width(
+    "fabric: {minWidth: 3x}",
+    "fabric.minWidth: found \"3x\", expected peers, any, 1x"
+)]
 #[case::duplicate("nodeState: auto\nnodeState: trust", "the file: found text that is not YAML")]
 #[case::broken("scheduler: {mode", "the file: found text that is not YAML")]
 #[case::two_documents("---\nkind: Configuration", "the file: found text that is not YAML")]

@@ -56,7 +56,13 @@ async fn is_at_no_moment_ready_before_the_cluster_is_listed() {
         while since.elapsed() < asked_until {
             let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
             let answer = connection.get("/readyz").await;
-            assert_eq!(answer.status, 503, "after {:?}: {}", since.elapsed(), answer.text());
+            assert_eq!(
+                answer.status,
+                503,
+                "after {:?}: {}",
+                since.elapsed(),
+                answer.text()
+            );
             asked += 1;
         }
         assert!(asked > 10, "asked only {asked} times");

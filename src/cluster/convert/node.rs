@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::cluster::fabric;
 use crate::cluster::objects::{NamespaceObject, NodeObject, TaintObject};
 use crate::cluster::quantity;
 use crate::decide::amounts::Amounts;
@@ -13,19 +14,25 @@ use crate::decide::node::Node;
 use crate::decide::pod::{Namespace, PoolChoice};
 use crate::decide::problem::Problems;
 use crate::decide::suits::Taint;
+use crate::decide::tier::PresetMarks;
 
 /// A node.
 #[must_use]
 pub fn node(object: &NodeObject) -> Node {
     let annotations = object.metadata.annotations.as_ref();
+    let fabric = annotations.and_then(|annotations| annotations.get(annotation::FABRIC));
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let labels = object.metadata.labels.clone().unwrap_or_default();
     let requested = annotations.and_then(|annotations| annotations.get(annotation::SRIOV_NODE_STATE));
     Node {
-        name: object.metadata.name.as_deref().unwrap_or_default().into(),
-        labels: object.metadata.labels.clone().unwrap_or_default(),
+        name: name.into(),
+        presets: PresetMarks::of(&labels),
+        labels,
         offers: amounts(object.status.allocatable.as_ref()),
         taints: object.spec.taints.iter().flatten().map(taint).collect(),
         unschedulable: object.spec.unschedulable.unwrap_or(false),
         drain_requested: requested.is_some_and(|state| !state.is_empty() && state != "Idle"),
+        fabric: fabric.map(|text| fabric::parse(&format!("node {name}"), text)),
     }
 }
 

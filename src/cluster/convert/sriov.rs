@@ -4,6 +4,7 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 
 use crate::decide::annotation;
+use crate::decide::fabric::Guid;
 use crate::decide::node::{PfFault, RdmaMode, SriovFacts, SriovState, Sync, VfGroup};
 use crate::decide::problem::{Problem, Problems};
 
@@ -89,6 +90,7 @@ fn groups(
             groups.push(VfGroup {
                 resource: Some(group.resource_name.clone()),
                 pf: wanted.name.as_deref().unwrap_or(&wanted.pci_address).into(),
+                guid: found.and_then(InterfaceStatus::port_guid),
                 vfs: found.map_or(0, |interface| interface.vfs_in(&range)),
                 faults: found.map_or_else(
                     || vec![PfFault::VfsDiffer],
@@ -107,6 +109,7 @@ fn groups(
                 .map(|interface| VfGroup {
                     resource: None,
                     pf: interface.name.as_deref().unwrap_or(&interface.pci_address).into(),
+                    guid: interface.port_guid(),
                     vfs: interface.vfs_in(&all),
                     faults: interface.faults(None, &all),
                 }),
@@ -165,6 +168,7 @@ struct InterfaceStatus {
     link_type: Option<String>,
     link_admin_state: Option<String>,
     num_vfs: Option<u32>,
+    mac: Option<String>,
     // The operator writes this one key with a capital.
     #[serde(rename = "Vfs")]
     vfs: Option<Vec<VfObject>>,
@@ -184,6 +188,20 @@ impl InterfaceStatus {
         range: &'a core::ops::RangeInclusive<u32>,
     ) -> impl Iterator<Item = &'a VfObject> {
         self.vfs.iter().flatten().filter(|vf| range.contains(&vf.vf_id))
+    }
+
+    /// The GUID of an InfiniBand port: the last 8 of the 20 bytes of its IPoIB address. An address of another form
+    /// (Ethernet's has 6 bytes) tells nothing.
+    fn port_guid(&self) -> Option<Guid> {
+        let bytes: Vec<u8> = self
+            .mac
+            .as_deref()?
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).ok())
+            .collect::<Option<_>>()?;
+        let guid: [u8; 8] = (bytes.len() == 20).then(|| bytes.last_chunk().copied())??;
+        let guid = u64::from_be_bytes(guid);
+        (guid != 0 && guid != u64::MAX).then_some(Guid(guid))
     }
 
     fn vfs_in(&self, range: &core::ops::RangeInclusive<u32>) -> u32 {
@@ -288,6 +306,19 @@ mod tests {
             fault(&format!("{pf}/Vfs/0/guid"), "ff:ff:ff:ff:ff:ff:ff:ff".into()),
             [PfFault::GuidUnset]
         );
+    }
+
+    #[test]
+    fn the_ports_guid_is_the_end_of_the_ipoib_address() {
+        let guid = |mac: &str| {
+            let facts = read(|state| state["status"]["interfaces"][0]["mac"] = mac.into());
+            facts.reading.unwrap().groups[0].guid
+        };
+        let whole = "00:00:10:49:fe:80:00:00:00:00:00:00:e8:eb:d3:03:00:93:ae:10";
+        assert_eq!(guid(whole), Some(Guid(0xe8eb_d303_0093_ae10)));
+        for other in ["", "e8:eb:d3:93:ae:10", "00:00:10:49", &whole.replace("ae", "xx")] {
+            assert_eq!(guid(other), None, "{other}");
+        }
     }
 
     #[test]

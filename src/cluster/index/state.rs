@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::core::DynamicObject;
 
-use super::{Key, key};
+use super::{Key, key, rates};
 use crate::cluster::convert::{network, node, pod, pool, sriov};
+use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, AddressSet, Family};
 use crate::decide::amounts::Amounts;
 use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::links::LookedAt;
 use crate::decide::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName};
 use crate::decide::network::Network;
 use crate::decide::placement;
@@ -28,6 +31,8 @@ pub(super) struct State {
     multus_configs: BTreeMap<Key, Arc<Network>>,
     pools: BTreeMap<PoolName, pool::PoolParts>,
     reserved: BTreeMap<Key, BTreeMap<Family, Vec<AddressRange>>>,
+    /// When the fabric import looked.
+    looked: Option<Timestamp>,
     pub(super) unreadable: BTreeMap<(Kind, Key), Problems>,
     /// Pods that went before Spiderpool's records showed their addresses, with how often [`Index::age`] saw them:
     /// the watch of pools may lag behind the one of pods, and the address be taken all the same.
@@ -50,8 +55,14 @@ impl State {
             }
             Object::Node(object) => {
                 let node = node::node(&object);
+                let result = node
+                    .fabric
+                    .as_ref()
+                    .map_or(Ok(()), |reading| reading.clone().map(drop));
+                let before = self.snapshot.nodes.get(&node.name).cloned();
+                rates::change(&mut self.snapshot.leaf_rates, before.as_deref(), Some(&node));
                 self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
-                Ok(())
+                result
             }
             Object::Namespace(object) => {
                 let namespace = Arc::new(node::namespace(&object));
@@ -127,6 +138,14 @@ impl State {
                 self.snapshot.sriov.insert_mut(key.1.as_str().into(), state);
                 result
             }
+            Kind::Lease => {
+                if key.1 != LEASE {
+                    return Ok(());
+                }
+                let renewed = fabric::renewed(object);
+                self.looked = renewed.clone().unwrap_or(None);
+                renewed.map(drop)
+            }
             Kind::Pod | Kind::Node | Kind::Namespace | Kind::Job => Ok(()),
         }
     }
@@ -136,7 +155,11 @@ impl State {
         self.unreadable.remove(&(kind, key.clone()));
         match kind {
             Kind::Pod => self.put_pod(key, None, settings),
-            Kind::Node => drop(self.snapshot.nodes.remove_mut(key.1.as_str())),
+            Kind::Node => {
+                let before = self.snapshot.nodes.get(key.1.as_str()).cloned();
+                rates::change(&mut self.snapshot.leaf_rates, before.as_deref(), None);
+                self.snapshot.nodes.remove_mut(key.1.as_str());
+            }
             Kind::Namespace => {
                 self.snapshot.namespaces.remove_mut(key.1.as_str());
             }
@@ -164,6 +187,11 @@ impl State {
             }
             Kind::NodeState => {
                 self.snapshot.sriov.remove_mut(key.1.as_str());
+            }
+            Kind::Lease => {
+                if key.1 == LEASE {
+                    self.looked = None;
+                }
             }
         }
     }
@@ -198,6 +226,7 @@ impl State {
             Kind::MultusConfig => self.multus_configs.keys().cloned().collect(),
             Kind::Pool => self.pools.keys().map(|name| cluster(name.as_str())).collect(),
             Kind::ReservedIp => self.reserved.keys().cloned().collect(),
+            Kind::Lease => self.looked.map(|_| cluster(LEASE)).into_iter().collect(),
             Kind::NodeState => self
                 .snapshot
                 .sriov
@@ -364,6 +393,15 @@ impl State {
                 (family, AddressSet::of(ranges))
             })
             .collect()
+    }
+
+    /// When the fabric import looked, and how long ago that is; a date to come is now.
+    pub(super) fn looked_at(&self, now: Timestamp) -> Option<LookedAt> {
+        let looked = self.looked?;
+        Some(LookedAt {
+            unix_seconds: looked.as_second(),
+            age: now.duration_since(looked).try_into().unwrap_or_default(),
+        })
     }
 
     /// Departed pods are a second older; whether any is forgotten now.

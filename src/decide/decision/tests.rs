@@ -1,10 +1,14 @@
 //! Gangs on small clusters: cases by hand, and brute force in both directions.
 
 use super::*;
+use crate::decide::fabric::RailState;
+use crate::decide::links::LookedAt;
 use crate::decide::reason::Reason;
 use crate::decide::score::{BEST, Score};
-use crate::decide::testing::Cluster;
+use crate::decide::testing::{Cluster, rail};
+use core::time::Duration;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Plays scheduler and ledger: each pod in turn is decided about on all nodes, takes the best of those that fit, and
@@ -293,7 +297,7 @@ proptest! {
             None => prop_assert!(outcome.iter().all(Result::is_err), "{outcome:?}"),
             Some(fewest) => {
                 let leaf_of = |node: &String| nodes[node[1..].parse::<usize>().unwrap()].1;
-                let used: std::collections::BTreeSet<usize> =
+                let used: BTreeSet<usize> =
                     outcome.iter().map(|node| leaf_of(node.as_ref().unwrap())).collect();
                 prop_assert_eq!(used.len(), 1, "{:?}", outcome);
                 prop_assert_eq!(slots[*used.first().unwrap()], fewest, "best fit: {:?}", outcome);
@@ -390,4 +394,108 @@ proptest! {
         names.reverse();
         prop_assert_eq!(straight, decide(&names));
     }
+}
+
+#[test]
+fn by_old_data_a_node_with_a_dark_rail_is_avoided_and_not_refused() {
+    let rails = |state| vec![rail(0, state)];
+    let cluster = Cluster::with_rails(1)
+        .node("n1", 8)
+        .fabric("n1", rails(RailState::Dark))
+        .node("n2", 8)
+        .fabric("n2", rails(RailState::Active));
+    let pod = cluster.pod("a");
+    let scores = |hours| {
+        let mut snapshot = cluster.snapshot();
+        snapshot.fabric = Some(LookedAt {
+            unix_seconds: 0,
+            age: Duration::from_hours(hours),
+        });
+        let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+        let decision = rank(
+            &pod,
+            &nodes,
+            &snapshot,
+            &Commitments::default(),
+            &Settings::default(),
+        );
+        let score = |verdict: &Verdict| match verdict {
+            Verdict::Fits(fit) => Ok((fit.score.map(Score::total), fit.doubt.is_some())),
+            Verdict::Refused(refusal) => Err(refusal.reason()),
+        };
+        decision
+            .verdicts
+            .iter()
+            .map(|(_, verdict)| score(verdict))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(scores(1), [Err(Reason::RailDark), Ok((Some(2), false))]);
+    assert_eq!(scores(25), [Ok((Some(0), true)), Ok((Some(2), false))]);
+}
+
+#[test]
+fn a_gang_by_old_data_is_planned_around_dark_rails_where_there_is_another_place() {
+    let dark = |cluster: Cluster, name: &str| cluster.fabric(name, vec![rail(0, RailState::Dark)]);
+    let cluster = Cluster::with_rails(1)
+        .node_in("a1", 1, "a")
+        .node_in("a2", 1, "a")
+        .node_in("b1", 2, "b")
+        .node_in("b2", 2, "b");
+    let cluster = dark(cluster, "a1");
+    let pods = cluster.gang("g", 2, &Locality::Required(Tier::LeafGroup));
+    let domain = |age| {
+        let mut snapshot = cluster.snapshot();
+        snapshot.fabric = Some(LookedAt { unix_seconds: 0, age });
+        let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+        let decision = decide(
+            &pods[0],
+            &nodes,
+            &snapshot,
+            &Commitments::default(),
+            &Settings::default(),
+        );
+        let domains: BTreeSet<String> = decision
+            .verdicts
+            .iter()
+            .filter_map(|(_, verdict)| match verdict {
+                Verdict::Fits(fit) => fit.domain.as_ref().map(ToString::to_string),
+                Verdict::Refused(_) => None,
+            })
+            .collect();
+        domains
+    };
+    for age in [1, 25] {
+        assert_eq!(
+            domain(Duration::from_hours(age)),
+            BTreeSet::from(["b".to_owned()])
+        );
+    }
+}
+
+#[test]
+fn gangs_that_require_locality_wait_where_nodes_are_labelled_for_two_topologies() {
+    let cluster = Cluster::with_rails(1)
+        .node_in("n1", 8, "a")
+        .node("n2", 8)
+        .labelled("n2", "fabric.topograph.run/tier-0", "b");
+    let snapshot = cluster.snapshot();
+    let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+    let fits = |locality: &Locality, tiers: &[&str]| {
+        let settings = Settings {
+            tiers: tiers.iter().map(|key| (*key).to_owned()).collect(),
+            ..Settings::default()
+        };
+        let pods = cluster.gang("g", 2, locality);
+        let decision = decide(&pods[0], &nodes, &snapshot, &Commitments::default(), &settings);
+        let refused = decision.verdicts.iter().find_map(|(_, verdict)| match verdict {
+            Verdict::Refused(refusal) => Some(refusal.reason()),
+            Verdict::Fits(_) => None,
+        });
+        (decision.fits(), refused)
+    };
+    let required = Locality::Required(Tier::LeafGroup);
+    assert_eq!(fits(&required, &[]), (false, Some(Reason::TiersConflict)));
+    assert_eq!(fits(&Locality::Preferred(Tier::LeafGroup), &[]), (true, None));
+    let named = [crate::decide::annotation::LEAF_GROUP];
+    assert_eq!(fits(&required, &named), (true, Some(Reason::OutsideDomain)));
 }
