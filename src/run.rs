@@ -21,13 +21,14 @@ use crate::extender::insight::LateInsight;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
+use crate::serve::log_level;
 use crate::serve::readiness::Readiness;
 use crate::serve::self_signed::SelfSigned;
 use crate::serve::shutdown::{self, Ending, Shutdown};
 use crate::serve::tls::{self, ShownCertificate};
 use crate::serve::tls_directory;
 use crate::telemetry::label::ListenerName;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, LevelInForce};
 use crate::telemetry::metrics::Metrics;
 use crate::webhook;
 
@@ -81,7 +82,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
-    logging::start(serve.log_format, &serve.log_level);
+    let level = logging::start(serve.log_format, serve.log_level.clone());
     tls::install_provider();
     let configuration =
         Configuration::load(serve.config.as_deref()).map_err(|error| Failure::Input(error.into()))?;
@@ -89,7 +90,7 @@ fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("the runtime does not start")?;
-    let ending = runtime.block_on(served(serve, configuration))?;
+    let ending = runtime.block_on(served(serve, configuration, level))?;
     // Whatever is still running was given its time; waiting for it would undo the deadline.
     runtime.shutdown_background();
     Ok(match ending {
@@ -98,7 +99,7 @@ fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Failure> {
+async fn served(serve: Serve, configuration: Configuration, level: LevelInForce) -> Result<Ending, Failure> {
     let Serve {
         webhook,
         extender,
@@ -120,8 +121,9 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
     // First, so that probes are answered while everything else starts.
     if let Some(address) = admin {
         let listener = Listener::bind(ListenerName::Admin, address).await?;
-        let routes =
-            admin::router(Arc::clone(&metrics), readiness.clone()).merge(http::router(Arc::clone(&insight)));
+        let routes = admin::router(Arc::clone(&metrics), readiness.clone())
+            .merge(log_level::router(level))
+            .merge(http::router(Arc::clone(&insight)));
         let routes = guarded(routes, ListenerName::Admin, limits::ADMIN, Arc::clone(&metrics));
         shutdown.background("admin", listener.serve(routes, shutdown.end()));
     }
@@ -162,8 +164,9 @@ async fn served(serve: Serve, configuration: Configuration) -> Result<Ending, Fa
 
     if let (Some(address), Some(following)) = (extender, &following) {
         let listener = Listener::bind(ListenerName::Extender, address).await?;
-        let (state, nudger) = placing::extender(following, &configuration, &metrics);
+        let (state, nudger, notices) = placing::extender(following, &configuration, &metrics);
         placing::show(&state, &insight);
+        placing::announce(following, notices, &metrics, &shutdown);
         shutdown.background("nudging", nudger.run(shutdown.end()));
         let routes = extender::router(state);
         let routes = guarded(

@@ -1,6 +1,7 @@
 //! The verbs of the extender. Each decodes, converts, decides under the ledger's lock, and encodes; what came of it
 //! is one log line and one count.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,7 @@ use super::api::{
     ExtenderArgs, ExtenderBindingArgs, ExtenderBindingResult, ExtenderFilterResult, HostPriority,
 };
 use super::bind::{BindError, Binder, Binding, placement_record};
+use super::events::Announcer;
 use super::ledger::Ledger;
 use super::nudge::Waiting;
 use crate::cluster::convert;
@@ -32,7 +34,7 @@ use crate::decide::pod::Pod;
 use crate::decide::problem::chain;
 use crate::decide::reason::{Reason, Refusal};
 use crate::decide::settings::Settings;
-use crate::decide::tier::Tiers;
+use crate::decide::tier::{Domain, Tiers};
 use crate::telemetry::label::{ExtenderVerdict, Verb};
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +45,8 @@ pub struct State {
     pub ledger: Arc<Ledger>,
     /// Pods that were refused, to be woken when something changes for them.
     pub waiting: Arc<Waiting>,
+    /// Who tells pods' users what came of them.
+    pub announcer: Arc<Announcer>,
     /// What decisions depend on.
     pub settings: Arc<Settings>,
     /// Who writes Bindings.
@@ -123,6 +127,9 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
     }
     let verdict = if answer.node_names.is_empty() {
         state.waiting.refused(&pod, names);
+        let mut reasons: Vec<Reason> = tally.keys().copied().collect();
+        reasons.sort_by_key(|reason| Reverse(tally.get(reason).map(|(nodes, ..)| *nodes)));
+        state.announcer.refused(&pod.at, &reasons, call.began);
         ExtenderVerdict::Refused
     } else {
         state.waiting.placed(&pod.at.uid);
@@ -207,8 +214,8 @@ async fn bind(axum::extract::State(state): axum::extract::State<State>, body: By
         );
     }
     let node = NodeName::from(args.node);
-    let binding = match reserve(&state, &at, &node, call.began) {
-        Ok(binding) => binding,
+    let (binding, domain) = match reserve(&state, &at, &node, call.began) {
+        Ok(reserved) => reserved,
         Err(NotReserved::Unknown) => {
             let why = "the pod is not known: it was neither filtered here nor seen by the watch";
             return call.end(ExtenderVerdict::Error, &at, why, &failed(why.to_owned()));
@@ -227,6 +234,7 @@ async fn bind(axum::extract::State(state): axum::extract::State<State>, body: By
     match state.binder.bind(binding).await {
         Ok(()) => {
             state.waiting.placed(&at.uid);
+            state.announcer.placed(&at, node.clone(), domain);
             call.end(
                 ExtenderVerdict::Bound,
                 &at,
@@ -256,7 +264,12 @@ enum NotReserved {
 }
 
 /// Checks once more and reserves, in one step.
-fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<Binding, NotReserved> {
+fn reserve(
+    state: &State,
+    at: &PodRef,
+    node: &NodeName,
+    now: Instant,
+) -> Result<(Binding, Option<Domain>), NotReserved> {
     state.ledger.decide(now, |snapshot, book| {
         let pod: Arc<Pod> = book
             .pod(&at.uid)
@@ -277,11 +290,12 @@ fn reserve(state: &State, at: &PodRef, node: &NodeName, now: Instant) -> Result<
                 if let Some((gang, hold)) = rest {
                     state.ledger.hold_gang(book, gang, hold, now);
                 }
-                Ok(Binding {
+                let binding = Binding {
                     pod: at.clone(),
                     node: node.clone(),
                     annotations: placement_record(node, &fit, position.as_deref()),
-                })
+                };
+                Ok((binding, fit.domain))
             }
             Some((_, Verdict::Refused(refusal))) => {
                 state.ledger.hold(book, &pod, None, now);

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod bind;
+pub mod events;
 mod handler;
 pub mod insight;
 pub mod ledger;

@@ -11,6 +11,7 @@ use crate::cluster::watch::{self, Progress};
 use crate::config::Configuration;
 use crate::extender;
 use crate::extender::bind::ClusterBinder;
+use crate::extender::events::{Announcer, ClusterEvents, Notices};
 use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
@@ -87,7 +88,7 @@ pub(super) fn extender(
     following: &Following,
     configuration: &Configuration,
     metrics: &Arc<Metrics>,
-) -> (extender::State, Nudger) {
+) -> (extender::State, Nudger, Notices) {
     let settings = Arc::new(configuration.decisions.clone());
     let lifetimes = Lifetimes {
         hold: configuration.reservation.hold,
@@ -97,9 +98,11 @@ pub(super) fn extender(
     let ledger = Arc::new(Ledger::new(following.index.published(), lifetimes));
     let waiting = Arc::new(Waiting::default());
     let progress = Arc::clone(&following.progress);
+    let (announcer, notices) = Announcer::new(Arc::clone(metrics));
     let state = extender::State {
         ledger: Arc::clone(&ledger),
         waiting: Arc::clone(&waiting),
+        announcer: Arc::new(announcer),
         settings: Arc::clone(&settings),
         binder: Arc::new(ClusterBinder(following.client.clone())),
         is_ready: Arc::new(move || progress.all_listed()),
@@ -117,7 +120,16 @@ pub(super) fn extender(
             per_second: configuration.nudge.per_second,
         },
     };
-    (state, nudger)
+    (state, nudger, notices)
+}
+
+/// Writes events on pods until `end`.
+pub(super) fn announce(following: &Following, notices: Notices, metrics: &Arc<Metrics>, shutdown: &Shutdown) {
+    let writer = Arc::new(ClusterEvents(following.client.clone()));
+    // In a pod, its name; elsewhere the variable is absent or the machine's.
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "pointsman".to_owned());
+    let writing = notices.write_all(writer, instance, Arc::clone(metrics), shutdown.end());
+    shutdown.background("events", writing);
 }
 
 /// Lets the admin endpoint look at the extender from now on.

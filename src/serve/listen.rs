@@ -41,6 +41,10 @@ pub struct Listener {
     limits: ConnectionLimits,
 }
 
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// An address that could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("the {name} listener cannot use {address}")]
@@ -129,13 +133,14 @@ impl Listener {
             let place = Arc::clone(places).acquire_owned().await.ok()?;
             loop {
                 match self.socket.accept().await {
-                    Ok((stream, _peer)) => {
+                    Ok((stream, peer)) => {
                         // A head and a body in two segments would wait for the peer's delayed ACK: 40 ms.
                         if let Err(error) = stream.set_nodelay(true) {
                             debug!({ key::LISTENER } = %self.name, { key::ERROR } = %error, "no TCP_NODELAY");
                         }
                         return Some(Placed {
                             stream,
+                            peer: Peer(peer),
                             _place: place,
                         });
                     }
@@ -156,6 +161,7 @@ impl Listener {
 /// A connection and the place it takes among those allowed at once.
 struct Placed {
     stream: TcpStream,
+    peer: Peer,
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -166,26 +172,28 @@ async fn attend(
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
-    let Placed { stream, _place } = placed;
+    let Placed { stream, peer, _place } = placed;
     let Some(acceptor) = tls else {
-        return converse(stream, router, limits, stop).await;
+        return converse(stream, peer, router, limits, stop).await;
     };
     match timeout(limits.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, router, limits, stop).await,
+        Ok(Ok(stream)) => converse(stream, peer, router, limits, stop).await,
         Ok(Err(error)) => debug!({ key::ERROR } = %error, "TLS handshake failed"),
         Err(_elapsed) => debug!("TLS handshake timed out"),
     }
 }
 
 /// Serves one connection until the peer closes, `stop` or patience ends.
-async fn converse<I>(io: I, router: Router, limits: ConnectionLimits, stop: CancellationToken)
+async fn converse<I>(io: I, peer: Peer, router: Router, limits: ConnectionLimits, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let traffic = Arc::new(Traffic::new());
     let watched = Arc::clone(&traffic);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = Traffic::begin(&watched);
+        // For handlers that ask who calls.
+        request.extensions_mut().insert(peer);
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let answer = answer.await;

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod answer;
 pub mod limits;
 pub mod listen;
+pub mod log_level;
 pub mod readiness;
 pub mod self_signed;
 pub mod shutdown;

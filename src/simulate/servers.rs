@@ -18,6 +18,7 @@ use crate::config::Reservation;
 use crate::decide::settings::Settings;
 use crate::extender;
 use crate::extender::bind::Binder;
+use crate::extender::events::Announcer;
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::Waiting;
 use crate::serve::limits::{self, guarded};
@@ -90,6 +91,8 @@ impl Servers {
         let routes = extender::router(extender::State {
             ledger: Arc::clone(&ledger),
             waiting: Arc::new(Waiting::default()),
+            // There is no cluster that could keep events.
+            announcer: Arc::new(Announcer::new(Arc::clone(&metrics)).0),
             settings: Arc::clone(settings),
             binder,
             is_ready: Arc::new(|| true),

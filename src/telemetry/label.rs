@@ -95,6 +95,18 @@ words! {
 }
 
 words! {
+    /// What became of an event on a pod.
+    EventResult {
+        /// It was written.
+        Sent = "sent",
+        /// The API server refused it, or did not answer.
+        Failed = "failed",
+        /// The queue was full.
+        Dropped = "dropped",
+    }
+}
+
+words! {
     /// What became of a nudge.
     NudgeResult {
         /// The pod was annotated and will be tried again.

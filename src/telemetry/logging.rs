@@ -3,15 +3,17 @@
 //! Nothing here may log a private key, a Secret's contents or a pod's environment; callers log names, verdicts
 //! and durations. Standard output stays free for what a subcommand prints.
 
+use core::fmt;
 use std::io::{self, IsTerminal as _};
 use std::panic;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, registry, reload};
 
 /// The keys of log lines. A thing has the same name here as in metrics and in the documentation; use them as
 /// `info!({ key::POD } = %pod, "…")`.
@@ -72,7 +74,53 @@ pub enum LogFormat {
 
 /// Which events are logged: a level (`debug`), or a level per module (`info,pointsman::extender=debug`).
 #[derive(Clone, Debug, PartialEq)]
-pub struct LogLevel(Targets);
+pub struct LogLevel {
+    targets: Targets,
+    /// As it was given.
+    text: String,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The level in force, to be changed while the program runs.
+#[derive(Clone)]
+pub struct LevelInForce(Arc<InForce>);
+
+struct InForce {
+    level: Mutex<LogLevel>,
+    /// None where something else takes our events, as in a test.
+    filter: Option<reload::Handle<Targets, Registry>>,
+}
+
+impl LevelInForce {
+    /// What is logged.
+    #[must_use]
+    pub fn get(&self) -> LogLevel {
+        self.0
+            .level
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Logs this from now on.
+    ///
+    /// # Errors
+    /// When logging has ended, a sentence that says so.
+    pub fn set(&self, level: LogLevel) -> Result<(), String> {
+        if let Some(filter) = &self.0.filter {
+            filter
+                .reload(level.targets.clone())
+                .map_err(|error| format!("the level cannot be changed: {error}"))?;
+        }
+        *self.0.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
+        Ok(())
+    }
+}
 
 impl FromStr for LogLevel {
     type Err = String;
@@ -86,7 +134,10 @@ impl FromStr for LogLevel {
                 Some((module, word)) => targets.with_target(module, level(word)?),
             };
         }
-        Ok(Self(targets))
+        Ok(Self {
+            targets,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -106,7 +157,8 @@ fn level(word: &str) -> Result<LevelFilter, String> {
 }
 
 /// Sends events to standard error from here on, panics included. A second call changes nothing.
-pub fn start(format: LogFormat, level: &LogLevel) {
+pub fn start(format: LogFormat, level: LogLevel) -> LevelInForce {
+    let (filter, handle) = reload::Layer::new(level.targets.clone());
     let lines = layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
@@ -114,10 +166,14 @@ pub fn start(format: LogFormat, level: &LogLevel) {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.boxed(),
     };
-    let started = registry().with(lines.with_filter(level.0.clone())).try_init();
+    let started = registry().with(lines.with_filter(filter)).try_init();
     if started.is_ok() {
         log_panics();
     }
+    LevelInForce(Arc::new(InForce {
+        level: Mutex::new(level),
+        filter: started.is_ok().then_some(handle),
+    }))
 }
 
 /// A panic becomes a log line like any other instead of free text between JSON lines.

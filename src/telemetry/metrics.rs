@@ -15,7 +15,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::label::{ExtenderVerdict, ListenerName, NudgeResult, Rejection, Verb, WebhookVerdict};
+use super::label::{
+    EventResult, ExtenderVerdict, ListenerName, NudgeResult, Rejection, Verb, WebhookVerdict,
+};
 
 /// The Content-Type of [`Metrics::exposition`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,6 +37,7 @@ pub struct Metrics {
     extender_seconds: Family<VerbLabel, Histogram>,
     node_refusals: Family<ReasonLabel, Counter>,
     nudges: Family<NudgeLabel, Counter>,
+    events: Family<EventLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
     objects_unreadable: Family<KindLabel, Gauge>,
     fabric_timestamp: Gauge,
@@ -73,6 +76,11 @@ struct NudgeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    result: EventResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -95,6 +103,7 @@ impl Metrics {
             extender_seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             node_refusals: Family::default(),
             nudges: Family::default(),
+            events: Family::default(),
             watch_errors: Family::default(),
             objects_unreadable: Family::default(),
             fabric_timestamp: Gauge::default(),
@@ -137,6 +146,11 @@ impl Metrics {
     /// One waiting pod nudged, or not.
     pub fn nudge(&self, result: NudgeResult) {
         self.nudges.get_or_create(&NudgeLabel { result }).inc();
+    }
+
+    /// One event on a pod written, or not.
+    pub fn event(&self, result: EventResult) {
+        self.events.get_or_create(&EventLabel { result }).inc();
     }
 
     /// The watch of `kind` (a resource's plural name, from the table of watches) broke and starts again.
@@ -206,6 +220,9 @@ impl Metrics {
         for &result in NudgeResult::ALL {
             let _counter = self.nudges.get_or_create(&NudgeLabel { result });
         }
+        for &result in EventResult::ALL {
+            let _counter = self.events.get_or_create(&EventLabel { result });
+        }
         for &listener in ListenerName::ALL {
             for &reason in Rejection::ALL {
                 let labels = RejectionLabels { listener, reason };
@@ -247,6 +264,7 @@ impl Metrics {
             "Waiting pods annotated so that the scheduler tries them again",
             self.nudges.clone(),
         );
+        r.register("events", "Events on pods", self.events.clone());
         r.register(
             "watch_errors",
             "Watches that broke and started again",
@@ -330,6 +348,7 @@ mod tests {
         metrics.extender_request(Verb::Filter, ExtenderVerdict::NotReady, Duration::from_micros(70));
         metrics.node_refusals("no_free_vf", 17);
         metrics.nudge(NudgeResult::Sent);
+        metrics.event(EventResult::Sent);
         metrics.watch_error("pods");
         metrics.objects_unreadable("spiderippools", 2);
         metrics.fabric_looked_at(1_700_000_000, true);
@@ -347,6 +366,7 @@ mod tests {
             "pointsman_extender_request_seconds_count{verb=\"filter\"} 1",
             "pointsman_extender_node_refusals_total{reason=\"no_free_vf\"} 17",
             "pointsman_nudges_total{result=\"sent\"} 1",
+            "pointsman_events_total{result=\"sent\"} 1",
             "pointsman_watch_errors_total{kind=\"pods\"} 1",
             "pointsman_objects_unreadable{kind=\"spiderippools\"} 2",
             "pointsman_fabric_data_timestamp_seconds 1700000000",

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use pointsman::cluster::index::Index;
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
+use pointsman::extender::events::Announcer;
 use pointsman::extender::ledger::{Ledger, Lifetimes};
 use pointsman::extender::nudge::Waiting;
 use pointsman::extender::{State, router};
@@ -75,13 +76,15 @@ impl Rig {
             gang: Duration::from_mins(1),
             reservation: Duration::from_mins(2),
         };
+        let metrics = Arc::new(Metrics::new());
         let state = State {
             ledger: Arc::new(Ledger::new(index.published(), lifetimes)),
             waiting: Arc::new(Waiting::default()),
+            announcer: Arc::new(Announcer::new(Arc::clone(&metrics)).0),
             settings,
             binder: notes.clone(),
             is_ready: Arc::new(move || is_ready.load(Ordering::SeqCst)),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
         };
         let ips: Vec<String> = (1..=addresses).map(|last| format!("10.0.0.{last}")).collect();
         for object in [

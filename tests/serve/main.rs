@@ -12,6 +12,7 @@
 mod common;
 mod configuration;
 mod http_limits;
+mod log_level;
 mod metrics;
 mod self_signed;
 mod shutdown;
