@@ -10,6 +10,7 @@
 //! - [`extender`]: the kube-scheduler extender: wire types, the ledger of promises, handlers, nudging;
 //! - [`serve`]: listeners, TLS, the admin endpoint, shutdown;
 //! - [`simulate`]: the same decisions on YAML files, without a cluster;
+//! - [`topology`]: dumps of the fabric to labels and annotations of nodes;
 //! - [`scheduler_config`]: the KubeSchedulerConfiguration that makes a scheduler ask the extender;
 //! - [`explain`]: why a pod waits or sits where it sits, and what would let it run;
 //! - [`args`]: the command line, checked as a whole;
@@ -26,4 +27,5 @@ pub mod scheduler_config;
 pub mod serve;
 pub mod simulate;
 pub mod telemetry;
+pub mod topology;
 pub mod webhook;
