@@ -6,6 +6,7 @@
 mod explain;
 mod scheduler_config;
 mod simulate;
+mod topology;
 
 use core::net::SocketAddr;
 use core::str::FromStr;
@@ -24,6 +25,7 @@ use crate::telemetry::logging::{LogFormat, LogLevel};
 pub use self::explain::Explain;
 pub use self::scheduler_config::{Mode, Notation, SchedulerConfig};
 pub use self::simulate::{Format, Simulate};
+pub use self::topology::{Import, NodeSources, Sources, Topology, TopologyCommand, Writing};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,8 @@ pub enum Command {
     Serve(Serve),
     /// Admit and place the pods in files.
     Simulate(Simulate),
+    /// Work with dumps of the fabric.
+    Topology(Topology),
     /// Print what makes a kube-scheduler ask the extender.
     SchedulerConfig(SchedulerConfig),
     /// Say why a pod waits or sits where it sits.
@@ -90,6 +94,7 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
     let Typed { command } = Typed::from_arg_matches(&command.try_get_matches_from(arguments)?)?;
     match command {
         TypedCommand::Simulate(flags) => Ok(Command::Simulate(flags)),
+        TypedCommand::Topology(flags) => Ok(Command::Topology(flags)),
         TypedCommand::SchedulerConfig(flags) => Ok(Command::SchedulerConfig(flags)),
         TypedCommand::Explain(flags) => flags
             .checked()
@@ -127,6 +132,8 @@ enum TypedCommand {
     Serve(ServeFlags),
     /// Admit and place the pending pods in YAML files, without a cluster, through the code that `serve` runs.
     Simulate(Simulate),
+    /// Dumps of the InfiniBand fabric: import them into node labels, look at them, check them.
+    Topology(Topology),
     /// Print the KubeSchedulerConfiguration that fits this cluster.
     SchedulerConfig(SchedulerConfig),
     /// Say why a pod waits or sits where it sits, and what would let it run.

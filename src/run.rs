@@ -4,6 +4,7 @@ mod explaining;
 mod placing;
 mod scheduler_config;
 mod simulating;
+mod topology;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> ExitCode {
     let outcome = match command {
         Command::Serve(serve) => run_serve(serve),
         Command::Simulate(flags) => simulating::run(flags),
+        Command::Topology(flags) => topology::run(flags),
         Command::SchedulerConfig(flags) => scheduler_config::run(flags),
         Command::Explain(flags) => explaining::run(flags),
     };

@@ -39,6 +39,12 @@ pub const NUDGED: &str = "pointsman.io/nudged";
 pub const FABRIC_POSITION: &str = "pointsman.io/fabric-position";
 /// On nodes: the rails of the node as the fabric import found them.
 pub const FABRIC: &str = "pointsman.io/fabric";
+/// The Lease that says when the fabric was last imported.
+pub const FABRIC_LEASE: &str = "pointsman-fabric";
+/// On that Lease: how many nodes the fabric knows.
+pub const FABRIC_NODES: &str = "pointsman.io/fabric-nodes";
+/// On that Lease: how many rails are dark.
+pub const FABRIC_DARK: &str = "pointsman.io/fabric-dark";
 /// On nodes: the closest tier of the fabric.
 pub const LEAF_GROUP: &str = "pointsman.io/leaf-group";
 /// On nodes: the tier around it.

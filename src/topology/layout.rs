@@ -277,30 +277,22 @@ fn surround(
             return;
         }
         let higher: Vec<BTreeSet<Guid>> = switches.iter().map(|set| above(set, level)).collect();
-        let mut union = Union::of(members.len());
-        if outermost {
-            let reach: Vec<BTreeSet<usize>> = switches
-                .iter()
-                .map(|set| {
-                    set.iter()
-                        .filter_map(|switch| planes.get(switch))
-                        .copied()
-                        .collect()
-                })
-                .collect();
-            let views: Vec<&BTreeSet<usize>> = reach.iter().collect();
-            for (one, other) in in_common(&views).into_keys() {
+        let connected = connected(&switches, planes);
+        let mut union = if outermost {
+            connected.clone()
+        } else {
+            Union::of(members.len())
+        };
+        let views: Vec<&BTreeSet<Guid>> = higher.iter().collect();
+        for ((one, other), common) in in_common(&views) {
+            let size = |index: usize| higher.get(index).map_or(0, BTreeSet::len);
+            if similar(common, size(one), size(other)) {
                 union.join(one, other);
             }
-        } else {
-            let views: Vec<&BTreeSet<Guid>> = higher.iter().collect();
-            for ((one, other), common) in in_common(&views) {
-                let size = |index: usize| higher.get(index).map_or(0, BTreeSet::len);
-                if similar(common, size(one), size(other)) {
-                    union.join(one, other);
-                }
-            }
         }
+        // What shares its switches already shares all there is: a switch further out leads nowhere else (a leaf all of
+        // whose hosts are down looks so), and is no tier.
+        let outermost = outermost || union.flat() == connected;
         let mut areas: BTreeMap<usize, Area> = BTreeMap::new();
         for (index, ((inside, below), higher)) in members.iter().zip(&switches).zip(&higher).enumerate() {
             let area = areas.entry(union.root(index)).or_default();
@@ -329,7 +321,27 @@ fn surround(
     }
 }
 
+/// Joins what is in the same connected part of the fabric.
+fn connected(switches: &[BTreeSet<Guid>], planes: &BTreeMap<Guid, usize>) -> Union {
+    let reach: Vec<BTreeSet<usize>> = switches
+        .iter()
+        .map(|set| {
+            set.iter()
+                .filter_map(|switch| planes.get(switch))
+                .copied()
+                .collect()
+        })
+        .collect();
+    let views: Vec<&BTreeSet<usize>> = reach.iter().collect();
+    let mut union = Union::of(switches.len());
+    for (one, other) in in_common(&views).into_keys() {
+        union.join(one, other);
+    }
+    union.flat()
+}
+
 /// Sets that are joined one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Union(Vec<usize>);
 
 impl Union {
@@ -344,6 +356,11 @@ impl Union {
             at = up;
         }
         at
+    }
+
+    /// The same sets, every member pointing at the smallest of its set, so that equal sets are equal values.
+    fn flat(&self) -> Self {
+        Self((0..self.0.len()).map(|member| self.root(member)).collect())
     }
 
     fn join(&mut self, one: usize, other: usize) {

@@ -8,7 +8,7 @@ use super::format::parse;
 use super::layout::{Layout, arrange};
 use super::matching::{HostKey, HostMap, Matching, matched};
 use super::model::Fabric;
-use crate::decide::fabric::Guid;
+use crate::decide::fabric::{Guid, RailState};
 
 pub(crate) fn text(path: &str) -> String {
     let path = format!("{}/tests/fixtures/fabrics/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -118,8 +118,8 @@ fn a_dead_rail_and_a_swapped_pair_of_cables_leave_the_groups_as_they_are() {
         .replace(&format!("{block}\n\n"), "")
         .lines()
         .filter(|line| !line.contains(&guid))
-        .map(|line| format!("{line}\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .join("\n");
     // The generator's own swap: two hosts of different units have each other's cable.
     let swapped = healthy
         .replace("gpu0003 mlx5_1", "gpu-swap mlx5_1")
@@ -217,5 +217,147 @@ fn a_file_that_was_cut_off_is_refused_wherever_the_cut_is() {
             "cut at {end}: {:?}",
             &whole[end.saturating_sub(40)..end]
         );
+    }
+}
+
+/// What every format knows: the adapters' own GUIDs and the states are not in all of them.
+fn common(
+    dump: Dump,
+) -> (
+    BTreeMap<Guid, String>,
+    BTreeMap<Guid, super::dump::Port>,
+    BTreeSet<super::dump::Cable>,
+) {
+    let names = dump
+        .switches
+        .into_iter()
+        .map(|(guid, switch)| (guid, switch.name))
+        .collect();
+    let ports = dump
+        .ports
+        .into_iter()
+        .map(|(guid, mut port)| {
+            port.adapter = None;
+            port.link.state = None;
+            (guid, port)
+        })
+        .collect();
+    (names, ports, dump.cables.into_keys().collect())
+}
+
+#[test]
+fn all_formats_tell_the_same_of_one_fabric() {
+    let plain = common(dump("fat8/ibnetdiscover.txt"));
+    for other in ["ibnetdiscover-p.txt", "iblinkinfo-l.txt", "opensm-subnet.lst"] {
+        let other = dump(&format!("fat8/{other}"));
+        assert!(other.torn.is_empty(), "{:?}", other.torn);
+        assert_eq!(common(other), plain);
+    }
+    let faults = common(dump("fat8/faults/ibnetdiscover.txt"));
+    assert_ne!(faults, plain);
+    for other in ["iblinkinfo-l.txt", "opensm-subnet.lst"] {
+        assert_eq!(common(dump(&format!("fat8/faults/{other}"))), faults);
+    }
+    // Without the kinds of nodes a router is known by its description, so that the edge cases agree, too.
+    let edge = common(dump("edge/ibnetdiscover.txt"));
+    for other in ["iblinkinfo-l.txt", "opensm-subnet.lst"] {
+        let other = common(dump(&format!("edge/{other}")));
+        assert_eq!(other.0, edge.0);
+        assert_eq!(other.1, edge.1);
+        assert_eq!(other.2, edge.2);
+    }
+}
+
+#[test]
+fn only_a_dump_with_states_tells_that_a_port_was_never_configured() {
+    let guid = Guid(0xa088_c203_0000_8011);
+    let alone = fabric(&["fat8/sm-dead/ibnetdiscover.txt"]);
+    assert_eq!(alone.ports[&guid].link.state, None, "the text looks perfect");
+    let with_state = fabric(&["fat8/sm-dead/ibnetdiscover.txt", "fat8/sm-dead/iblinkinfo-l.txt"]);
+    assert_eq!(with_state.ports[&guid].link.state, Some(RailState::Initialize));
+    let others = with_state.ports.iter().filter(|(other, _)| **other != guid);
+    for (_, port) in others {
+        assert_eq!(port.link.state, Some(RailState::Active));
+    }
+}
+
+#[test]
+fn a_port_that_the_later_dump_lacks_is_down() {
+    let together = fabric(&["fat8/ibnetdiscover.txt", "fat8/faults/opensm-subnet.lst"]);
+    let down: Vec<&Guid> = together
+        .ports
+        .iter()
+        .filter(|(_, port)| port.link.state == Some(RailState::Down))
+        .map(|(guid, _)| guid)
+        .collect();
+    let healthy = dump("fat8/ibnetdiscover.txt");
+    let faults = dump("fat8/faults/ibnetdiscover.txt");
+    let gone: Vec<&Guid> = healthy
+        .ports
+        .keys()
+        .filter(|guid| !faults.ports.contains_key(guid))
+        .collect();
+    assert!(!gone.is_empty());
+    assert_eq!(down, gone);
+}
+
+#[test]
+fn a_port_without_a_lid_is_not_configured() {
+    let plane = fabric(&["edge/ibnetdiscover-plane2.txt"]);
+    for port in plane.ports.values() {
+        assert_eq!(port.link.state, Some(RailState::Initialize));
+    }
+}
+
+#[test]
+fn dumps_that_contradict_each_other_are_refused() {
+    let healthy = text("rail64/ibnetdiscover.txt");
+    let swapped = healthy
+        .replace("a088c20300003011", "a088c203000030ff")
+        .replace("a088c20300023011", "a088c20300003011")
+        .replace("a088c203000030ff", "a088c20300023011");
+    let dumps = vec![
+        ("before".to_owned(), parse(&healthy).unwrap()),
+        ("after".to_owned(), parse(&swapped).unwrap()),
+    ];
+    let told = Fabric::of(dumps).unwrap_err().to_string();
+    assert!(told.contains("give dumps of the same time"), "{told}");
+}
+
+#[test]
+fn ufm_tells_both_ends_of_a_link() {
+    let port = |kind: &str, guid: &str, number: u16, name: &str, peer: &str, peer_name: &str| {
+        serde_json::json!({
+            "description": format!("{kind} IB Port"), "guid": guid, "number": number, "lid": 1, "peer_lid": 1,
+            "node_description": name, "logical_state": "Active", "physical_state": "Link Up",
+            "active_speed": "NDR", "active_width": "4x", "peer": peer, "peer_node_description": peer_name,
+        })
+    };
+    let leaf = ("fc6a1c0300000100", "MF0;leaf01:MQM9700/U1");
+    let host = ("a088c20300001001", "node01 mlx5_0");
+    let unlinked = serde_json::json!({
+        "description": "Switch IB Port", "guid": leaf.0, "number": "7", "lid": 1, "node_description": leaf.1,
+        "logical_state": "Down", "active_speed": null, "active_width": null, "peer": "N/A",
+    });
+    let ports = [
+        port("Switch", leaf.0, 3, leaf.1, "a088c20300001001_1", host.1),
+        port("Computer", host.0, 1, host.1, "fc6a1c0300000100_3", leaf.1),
+        unlinked,
+    ];
+    let whole = parse(&serde_json::to_string(&ports).unwrap()).unwrap();
+    assert!(whole.torn.is_empty(), "{:?}", whole.torn);
+    assert_eq!(whole.ports.len(), 1);
+    let port = &whole.ports[&Guid(0xa088_c203_0000_1001)];
+    assert_eq!(port.attached, Some((Guid(0xfc6a_1c03_0000_0100), 3)));
+    assert_eq!(port.link.state, Some(RailState::Active));
+    let half = parse(&serde_json::to_string(&ports[..1]).unwrap()).unwrap();
+    assert_eq!(half.torn.len(), 1);
+}
+
+#[test]
+fn what_is_no_dump_is_told_what_would_be() {
+    for text in ["", "\n", "hello\n", "CA: node08 mlx5_1:\n", "{\"a\": 1}", "[1]\n"] {
+        let told = parse(text).unwrap_err().to_string();
+        assert!(told.contains("iblinkinfo -l"), "{text}: {told}");
     }
 }

@@ -1,6 +1,6 @@
 //! What the parsers of line formats share: a cursor over one line, and the account of lines that are not understood.
 
-use crate::decide::fabric::Width;
+use crate::decide::fabric::{Guid, Speed, Width};
 use crate::decide::problem::{Problem, Problems, quoted};
 use crate::topology::dump::Link;
 
@@ -76,16 +76,42 @@ pub(super) fn width_and_speed(text: &str) -> Option<Link> {
         let (width, speed) = text.split_at_checked(lanes.saturating_add(1))?;
         (Some(width.parse::<Width>().ok()?), speed)
     };
-    let speed = if unknown(speed) {
+    Some(Link {
+        width,
+        speed: known_speed(speed)?.0,
+        state: None,
+    })
+}
+
+/// `4x HDR`, as two words.
+pub(super) fn width_and_speed_words(width: &str, speed: &str) -> Option<Link> {
+    let width = if unknown(width) {
         None
     } else {
-        Some(speed.parse().ok()?)
+        Some(width.parse::<Width>().ok()?)
     };
     Some(Link {
         width,
-        speed,
+        speed: known_speed(speed)?.0,
         state: None,
     })
+}
+
+/// `0x` and a GUID, after blanks.
+pub(super) fn guid(scan: &mut Scan<'_>) -> Option<Guid> {
+    scan.blanks();
+    scan.literal("0x")?;
+    scan.take_while(|c| c.is_ascii_hexdigit()).parse().ok()
+}
+
+/// A speed that may be said to be unknown.
+struct Known(Option<Speed>);
+
+fn known_speed(text: &str) -> Option<Known> {
+    if unknown(text) {
+        return Some(Known(None));
+    }
+    text.parse().ok().map(|speed| Known(Some(speed)))
 }
 
 /// Whether the tools write this where they cannot tell.
