@@ -28,6 +28,7 @@ pub mod pool;
 pub mod preemption;
 pub mod problem;
 pub mod reason;
+pub mod reference;
 pub mod score;
 pub mod selector;
 pub mod settings;

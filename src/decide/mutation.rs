@@ -19,7 +19,7 @@ use super::policy::{self, Annotations, Locality, PodPolicy, Rails, Wanted};
 use super::problem::{Problem, Problems, quoted};
 use super::settings::{SchedulerMode, Settings};
 
-mod gang;
+pub(in crate::decide) mod gang;
 pub(in crate::decide) mod links;
 mod nodes;
 mod pod;

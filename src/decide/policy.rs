@@ -159,6 +159,21 @@ pub fn read_defaults(namespace: &Annotations) -> Result<Option<ProfileName>, Pro
     reader.problems.or(profile)
 }
 
+/// What may be written under one of [`annotation::POLICY_KEYS`], in the words an error uses.
+#[must_use]
+pub fn expected(key: &str) -> Option<&'static str> {
+    Some(match key {
+        annotation::PROFILE => "the name of one profile",
+        annotation::INJECT => Inject::EXPECTED,
+        annotation::RAILS => Rails::EXPECTED,
+        annotation::CONTAINER => Name::EXPECTED,
+        annotation::LOCALITY => Locality::EXPECTED,
+        annotation::GANG => LabelValue::EXPECTED,
+        annotation::GANG_SIZE => GangSize::EXPECTED,
+        _ => return None,
+    })
+}
+
 /// The records that only a placed pod may carry: on a pod that is being created they are somebody else's.
 fn records_not_ours(pod: &Annotations) -> Problems {
     let mut problems = Problems::none();

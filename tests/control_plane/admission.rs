@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::api::{DEPLOYMENTS, JOBS, Kind, NAMESPACES, STATEFUL_SETS};
+use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container, job, pod_of};
 use crate::harness::others::OtherWebhook;
 use crate::harness::plane;
@@ -351,6 +352,10 @@ fn pod_security_lets_our_pods_pass_at_every_level() {
 fn pods_that_kueue_holds_back_keep_their_gate_and_may_be_let_go() {
     run(async {
         let (scene, profile) = open("adm-gated", 126, 1).await;
+        IbNode::new("adm-gated-a")
+            .label("pointsman.io/leaf-group", "su-1")
+            .create(scene.plane)
+            .await;
         let gate = json!([{"name": "kueue.x-k8s.io/admission"}, {"name": "kueue.x-k8s.io/topology"}]);
         let mut template = pod_of("x", profile.name());
         template["metadata"].as_object_mut().unwrap().remove("name");

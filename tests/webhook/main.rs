@@ -13,5 +13,6 @@ mod addresses;
 mod cluster;
 mod http;
 mod properties;
+mod reference;
 mod validate;
 mod verdicts;

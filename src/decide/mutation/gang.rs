@@ -4,33 +4,34 @@
 use super::{Annotations, ClusterSnapshot, GangChange, PodFacts, PodPolicy, Settings, annotation};
 use crate::decide::policy::{Locality, Tier};
 use crate::decide::selector::Labels;
+use crate::decide::tier::Tiers;
 
 /// Labels that name a pod's group in other schedulers' conventions: scheduler-plugins' coscheduling (new and old).
-const GROUP_LABELS: [&str; 2] = [
+pub(in crate::decide) const GROUP_LABELS: [&str; 2] = [
     "scheduling.x-k8s.io/pod-group",
     "pod-group.scheduling.sigs.k8s.io/name",
 ];
 /// Annotations that do: Volcano's, and KAI's.
-const GROUP_ANNOTATIONS: [&str; 2] = ["scheduling.k8s.io/group-name", "pod-group-name"];
+pub(in crate::decide) const GROUP_ANNOTATIONS: [&str; 2] = ["scheduling.k8s.io/group-name", "pod-group-name"];
 /// Coscheduling's own size.
-const GROUP_SIZE: &str = "pod-group.scheduling.sigs.k8s.io/min-available";
+pub(in crate::decide) const GROUP_SIZE: &str = "pod-group.scheduling.sigs.k8s.io/min-available";
 
-const JOB_SET: &str = "jobset.sigs.k8s.io/jobset-name";
-const LEADER_WORKER_SET: &str = "leaderworkerset.sigs.k8s.io/name";
+pub(in crate::decide) const JOB_SET: &str = "jobset.sigs.k8s.io/jobset-name";
+pub(in crate::decide) const LEADER_WORKER_SET: &str = "leaderworkerset.sigs.k8s.io/name";
 const LEADER_WORKER_GROUP: &str = "leaderworkerset.sigs.k8s.io/group-index";
-const LEADER_WORKER_SIZE: &str = "leaderworkerset.sigs.k8s.io/size";
-const TRAINING_JOB: &str = "training.kubeflow.org/job-name";
+pub(in crate::decide) const LEADER_WORKER_SIZE: &str = "leaderworkerset.sigs.k8s.io/size";
+pub(in crate::decide) const TRAINING_JOB: &str = "training.kubeflow.org/job-name";
 
 /// Kueue's and KAI's ways to ask for locality; the value is the label key of a tier.
-const REQUIRED_ALIASES: [&str; 2] = [
+pub(in crate::decide) const REQUIRED_ALIASES: [&str; 2] = [
     "kueue.x-k8s.io/podset-required-topology",
     "kai.scheduler/topology-required-placement",
 ];
-const PREFERRED_ALIASES: [&str; 2] = [
+pub(in crate::decide) const PREFERRED_ALIASES: [&str; 2] = [
     "kueue.x-k8s.io/podset-preferred-topology",
     "kai.scheduler/topology-preferred-placement",
 ];
-const UNCONSTRAINED_ALIAS: &str = "kueue.x-k8s.io/podset-unconstrained-topology";
+pub(in crate::decide) const UNCONSTRAINED_ALIAS: &str = "kueue.x-k8s.io/podset-unconstrained-topology";
 
 /// The longest value a label can have.
 const LONGEST_LABEL: usize = 63;
@@ -72,7 +73,9 @@ pub(super) fn of(
     let locality = if found.by_scheduler {
         Locality::None
     } else {
-        let asked = policy.locality.clone().or_else(|| alias(&pod.annotations));
+        let asked = policy.locality.clone();
+        let asked =
+            asked.or_else(|| alias(&pod.annotations).filter(|alias| is_ours(alias, snapshot, settings)));
         asked.unwrap_or_else(|| settings.locality.clone())
     };
     let change = GangChange {
@@ -169,6 +172,17 @@ fn alias(annotations: &Annotations) -> Option<Locality> {
                 .is_some_and(|value| value == "true");
             free.then_some(Locality::None)
         })
+}
+
+/// Whether an alias names a tier we know. Kueue's levels may as well be something else, a host or a zone, and are then
+/// Kueue's alone. Where nodes are not watched no tier can be told from another label.
+fn is_ours(alias: &Locality, snapshot: &ClusterSnapshot, settings: &Settings) -> bool {
+    match alias {
+        Locality::Required(tier) | Locality::Preferred(tier) => {
+            snapshot.nodes.is_empty() || Tiers::of(&settings.tiers, snapshot).level(tier).is_some()
+        }
+        Locality::None => true,
+    }
 }
 
 /// A name as a label can carry it. One that is too long keeps its beginning and gets a number made of all of it, so
@@ -316,6 +330,20 @@ mod tests {
             ]),
             "preferred=spine"
         );
+    }
+
+    #[test]
+    fn an_alias_for_what_is_no_tier_is_its_schedulers_alone() {
+        let mut pod = of_job("train");
+        pod.annotations.insert(
+            "kueue.x-k8s.io/podset-required-topology".into(),
+            "kubernetes.io/hostname".into(),
+        );
+        let mut snapshot = crate::decide::testing::Cluster::with_rails(1)
+            .node("n1", 1)
+            .snapshot();
+        snapshot.jobs.insert_mut(("hpc".into(), "train".into()), 8);
+        assert_eq!(gang_in(&pod, &snapshot).unwrap().2, "preferred=leaf-group");
     }
 
     #[test]
