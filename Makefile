@@ -60,6 +60,11 @@ unit: ## Unit, scenario and repository tests
 	cargo test --no-fail-fast --lib --bins $(addprefix --test ,$(FAST_TESTS))
 	cargo test --no-fail-fast --doc
 
+.PHONY: fuzz
+fuzz: ## Random inputs for a long time: N=1000000 for each target, SEED=... to repeat, TARGET=... for one
+	@$(rust)
+	FUZZ_INPUTS=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) cargo test --no-fail-fast --test fuzz $(TARGET)
+
 .PHONY: doc
 doc: ## API documentation, warnings are errors
 	@$(rust)

@@ -50,7 +50,10 @@ pub fn sections() -> Vec<Section> {
             title: "Keys of others that are read",
             about: "So that what works under Multus, Spiderpool, network-resources-injector, Kueue or another gang \
                     scheduler works here.",
-            entries: foreign_entries(),
+            entries: foreign_entries()
+                .into_iter()
+                .chain(foreign_gang_entries())
+                .collect(),
         },
         Section {
             title: "Written by Pointsman",
@@ -141,13 +144,6 @@ fn network_entries() -> Vec<Entry> {
 }
 
 fn foreign_entries() -> Vec<Entry> {
-    let groups: Vec<&str> = gang::GROUP_LABELS
-        .iter()
-        .chain(&gang::GROUP_ANNOTATIONS)
-        .copied()
-        .collect();
-    let mut owners = vec![gang::JOB_SET, gang::LEADER_WORKER_SET];
-    owners.push(gang::TRAINING_JOB);
     vec![
         entry(
             &[annotation::NETWORKS],
@@ -205,6 +201,17 @@ fn foreign_entries() -> Vec<Entry> {
              that does not match the interfaces.",
             r#"[{"interface":"net1","ipv4":["rail0"]}]"#,
         ),
+    ]
+}
+
+/// What other gang schedulers and controllers say of a pod's gang.
+fn foreign_gang_entries() -> Vec<Entry> {
+    let groups: Vec<&str> = gang::GROUP_LABELS
+        .iter()
+        .chain(&gang::GROUP_ANNOTATIONS)
+        .copied()
+        .collect();
+    vec![
         entry(
             &groups,
             "a name",
@@ -219,7 +226,7 @@ fn foreign_entries() -> Vec<Entry> {
             "8",
         ),
         entry(
-            &owners,
+            &[gang::JOB_SET, gang::LEADER_WORKER_SET, gang::TRAINING_JOB],
             "a name",
             "Labels of a JobSet's, LeaderWorkerSet's or Kubeflow training job's pods (PyTorchJob, MPIJob): their gang. The \
              pods of a Job or StatefulSet are known by their owner.",

@@ -210,7 +210,10 @@ impl ChoiceObject {
 }
 
 /// The pools a pod names, by Spiderpool's precedence.
-pub(crate) fn pools(annotations: &BTreeMap<String, String>) -> Result<PoolRequest, Problems> {
+///
+/// # Errors
+/// What is wrong with the annotation that counts.
+pub fn pools(annotations: &BTreeMap<String, String>) -> Result<PoolRequest, Problems> {
     let place = |key: &str| format!("pod annotation {key}");
     if annotations.contains_key(annotation::IPAM_SUBNETS) || annotations.contains_key(annotation::IPAM_SUBNET)
     {
