@@ -170,6 +170,7 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
         placing::show(&state, &insight);
         placing::announce(following, notices, &metrics, &shutdown);
         shutdown.background("nudging", nudger.run(shutdown.end()));
+        placing::take_stock(&state, &shutdown);
         let routes = extender::router(state);
         let routes = guarded(
             routes,

@@ -32,6 +32,7 @@ pub mod reference;
 pub mod score;
 pub mod selector;
 pub mod settings;
+pub mod stock;
 pub mod suits;
 pub mod supply;
 #[cfg(test)]

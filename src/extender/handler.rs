@@ -126,9 +126,9 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         state.metrics.node_refusals(reason.slug(), *nodes);
     }
     let verdict = if answer.node_names.is_empty() {
-        state.waiting.refused(&pod, names);
         let mut reasons: Vec<Reason> = tally.keys().copied().collect();
         reasons.sort_by_key(|reason| Reverse(tally.get(reason).map(|(nodes, ..)| *nodes)));
+        state.waiting.refused(&pod, names, reasons.first().copied());
         state.announcer.refused(&pod.at, &reasons, call.began);
         ExtenderVerdict::Refused
     } else {

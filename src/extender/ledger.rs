@@ -44,6 +44,18 @@ pub struct Book {
     gangs: BTreeMap<GangRef, Instant>,
     /// Of those, the ones that have been in a snapshot.
     seen_gangs: BTreeSet<GangRef>,
+    expired: Expired,
+}
+
+/// How many promises came to nothing since the start: their time was up before the pod was bound or gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Holds of single pods.
+    pub holds: u64,
+    /// Reservations, whose Binding nobody knows the fate of.
+    pub reservations: u64,
+    /// Places held for the rest of a gang.
+    pub gangs: u64,
 }
 
 #[derive(Debug)]
@@ -140,6 +152,22 @@ impl Book {
         self.entries.get(uid).map(|entry| Arc::clone(&entry.pod))
     }
 
+    /// The pods whose promise is a reservation.
+    #[must_use]
+    pub fn reserved(&self) -> BTreeSet<PodUid> {
+        let reservations = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.kind == Kind::Reservation);
+        reservations.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// How many promises came to nothing.
+    #[must_use]
+    pub fn expired(&self) -> Expired {
+        self.expired
+    }
+
     fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
         let uid = pod.at.uid.clone();
         self.commitments
@@ -189,7 +217,13 @@ impl Book {
             let pending = snapshot.pending.contains_key(uid);
             let gone = entry.seen && !pending;
             entry.seen |= pending;
-            if gone || snapshot.bound.contains_key(uid) || entry.until <= now {
+            if gone || snapshot.bound.contains_key(uid) {
+                over.push(uid.clone());
+            } else if entry.until <= now {
+                *match entry.kind {
+                    Kind::Hold => &mut self.expired.holds,
+                    Kind::Reservation => &mut self.expired.reservations,
+                } += 1;
                 over.push(uid.clone());
             }
         }
@@ -199,12 +233,15 @@ impl Book {
         self.settle_gangs(snapshot);
         // A gang without pods is gone; one that is only being created has shown at least the pod that was held for.
         let known = |gang: &GangRef| snapshot.gangs.contains_key(gang);
-        let over: Vec<GangRef> = self
-            .gangs
-            .iter()
-            .filter(|(gang, until)| **until <= now || (self.seen_gangs.contains(*gang) && !known(gang)))
-            .map(|(gang, _)| gang.clone())
-            .collect();
+        let mut over: Vec<GangRef> = Vec::new();
+        for (gang, until) in &self.gangs {
+            if self.seen_gangs.contains(gang) && !known(gang) {
+                over.push(gang.clone());
+            } else if *until <= now {
+                self.expired.gangs += 1;
+                over.push(gang.clone());
+            }
+        }
         for gang in over {
             self.strike_gang(&gang);
         }
@@ -249,6 +286,8 @@ mod tests {
         ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
         assert_eq!(count(&ledger, now), 1);
         assert_eq!(count(&ledger, now + LIFETIMES.hold), 0);
+        let expired = ledger.decide(now, |_, book| book.expired());
+        assert_eq!((expired.holds, expired.reservations, expired.gangs), (1, 0, 0));
         ledger.decide(now, |_, book| ledger.hold(book, &pod, Some(one_address()), now));
         ledger.decide(now, |_, book| ledger.hold(book, &pod, None, now));
         assert_eq!(count(&ledger, now), 0, "a pod that fits nowhere holds nothing");

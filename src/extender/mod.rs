@@ -14,5 +14,6 @@ pub mod ledger;
 pub mod notices;
 pub mod nudge;
 mod preempt;
+pub mod stocktaking;
 
 pub use handler::{State, router};

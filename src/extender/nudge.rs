@@ -29,6 +29,7 @@ use crate::decide::network::Selection;
 use crate::decide::placement::Verdict;
 use crate::decide::pod::{Gang, Phase, Pod, PoolRequest};
 use crate::decide::problem::chain;
+use crate::decide::reason::Reason;
 use crate::decide::selector::Labels;
 use crate::decide::settings::{SchedulerMode, Settings};
 use crate::decide::suits::NodeNeeds;
@@ -60,6 +61,8 @@ struct Chance {
     /// The nodes the scheduler asked about last; none when that was before we were started. Others cannot take the
     /// pod for reasons that are not ours, and whose end the scheduler sees itself.
     candidates: Option<Arc<[NodeName]>>,
+    /// What kept it from most of them.
+    reason: Option<Reason>,
     /// Whether it fitted when last looked at.
     fits: bool,
     /// When it was last woken.
@@ -67,8 +70,8 @@ struct Chance {
 }
 
 impl Waiting {
-    /// The scheduler was told that the pod fits on none of these nodes.
-    pub fn refused(&self, pod: &Pod, mut candidates: Vec<NodeName>) {
+    /// The scheduler was told that the pod fits on none of these nodes, on most of them for this reason.
+    pub fn refused(&self, pod: &Pod, mut candidates: Vec<NodeName>, reason: Option<Reason>) {
         // The order is the scheduler's rotation; sorted lists of the pods of one burst are equal and kept once.
         candidates.sort_unstable();
         let mut waiting = self.lock();
@@ -82,6 +85,7 @@ impl Waiting {
             pod.at.uid.clone(),
             Chance {
                 candidates,
+                reason,
                 fits: false,
                 nudged: None,
             },
@@ -91,6 +95,16 @@ impl Waiting {
     /// The pod fits somewhere, or is bound.
     pub fn placed(&self, uid: &PodUid) {
         self.lock().remove(uid);
+    }
+
+    /// How many pods wait, by what keeps each from most nodes.
+    #[must_use]
+    pub fn by_reason(&self) -> BTreeMap<Reason, u64> {
+        let mut pods = BTreeMap::new();
+        for reason in self.lock().values().filter_map(|chance| chance.reason) {
+            *pods.entry(reason).or_default() += 1;
+        }
+        pods
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PodUid, Chance>> {
@@ -123,6 +137,7 @@ impl Waiting {
         for pod in pods {
             let chance = waiting.entry(pod.at.uid.clone()).or_insert(Chance {
                 candidates: None,
+                reason: None,
                 fits: false,
                 nudged: None,
             });
@@ -364,7 +379,7 @@ mod tests {
         let mut with = cluster.clone();
         for name in names {
             let pod = cluster.pod(name);
-            waiting.refused(&pod, vec!["n1".into()]);
+            waiting.refused(&pod, vec!["n1".into()], None);
             with = with.pending(pod);
         }
         with

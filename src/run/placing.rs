@@ -15,6 +15,7 @@ use crate::extender::events::{Announcer, ClusterEvents, Notices};
 use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
+use crate::extender::stocktaking::{Stocktaker, unix_now};
 use crate::serve::readiness::{Condition, Readiness};
 use crate::serve::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -123,6 +124,17 @@ pub(super) fn extender(
     (state, nudger, notices)
 }
 
+/// Takes stock of the extender's promises until `end`.
+pub(super) fn take_stock(state: &extender::State, shutdown: &Shutdown) {
+    let stocktaker = Stocktaker {
+        ledger: Arc::clone(&state.ledger),
+        waiting: Arc::clone(&state.waiting),
+        settings: Arc::clone(&state.settings),
+        metrics: Arc::clone(&state.metrics),
+    };
+    shutdown.background("stocktaking", stocktaker.run(shutdown.end()));
+}
+
 /// Writes events on pods until `end`.
 pub(super) fn announce(following: &Following, notices: Notices, metrics: &Arc<Metrics>, shutdown: &Shutdown) {
     let writer = Arc::new(ClusterEvents(following.client.clone()));
@@ -160,6 +172,7 @@ impl Progress for ListProgress {
         if let Some(condition) = self.listed.get(&kind) {
             condition.hold();
         }
+        self.metrics.index_event(kind.name(), unix_now());
     }
 
     fn broke(&self, kind: Kind) {
@@ -168,5 +181,6 @@ impl Progress for ListProgress {
 
     fn unreadable(&self, kind: Kind, objects: usize) {
         self.metrics.objects_unreadable(kind.name(), objects);
+        self.metrics.index_event(kind.name(), unix_now());
     }
 }

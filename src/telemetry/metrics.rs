@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use super::label::{
     EventResult, ExtenderVerdict, ListenerName, NudgeResult, Rejection, Verb, WebhookVerdict,
 };
+use super::stock::{LastTaken, Taken};
 
 /// The Content-Type of [`Metrics::exposition`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +48,8 @@ pub struct Metrics {
     certificate_expiry: Gauge,
     certificate_reload_failures: Counter,
     panics: Counter,
+    index_events: Family<KindLabel, Gauge>,
+    stock: LastTaken,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -113,6 +116,8 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             certificate_reload_failures: Counter::default(),
             panics: Counter::default(),
+            index_events: Family::default(),
+            stock: LastTaken::default(),
         };
         metrics.start_at_zero();
         metrics.registered()
@@ -198,6 +203,18 @@ impl Metrics {
     /// A handler panicked; its caller got a 500.
     pub fn panic(&self) {
         self.panics.inc();
+    }
+
+    /// The watch of `kind` told something this many seconds after 1970.
+    pub fn index_event(&self, kind: &'static str, unix_seconds: i64) {
+        self.index_events
+            .get_or_create(&KindLabel { kind })
+            .set(unix_seconds);
+    }
+
+    /// Stock was taken; it is exposed until it is taken again.
+    pub fn stock(&self, taken: Taken) {
+        self.stock.replace(taken);
     }
 
     /// The whole exposition, to be served with [`CONTENT_TYPE`].
@@ -310,6 +327,12 @@ impl Metrics {
             "Panics in request handlers, each answered with 500",
             self.panics.clone(),
         );
+        r.register(
+            "index_event_seconds",
+            "When the watch last told something, in seconds since 1970",
+            self.index_events.clone(),
+        );
+        r.register_collector(Box::new(self.stock.clone()));
         r.register(
             "build",
             "The version of the program",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use pointsman::config::Configuration;
 use serde_json::Value;
 
 use super::schemas;
@@ -16,7 +17,7 @@ const WAYS: &[(&str, &[&str])] = &[
     (
         "everything there is",
         &[
-            "--set=monitoring.serviceMonitor=true",
+            "--set=monitoring.serviceMonitor=true,monitoring.rules=true,monitoring.dashboard=true",
             "--set=monitoring.labels.release=prometheus,labels.team=fabric,logLevel=debug",
             "--set=webhook.certificate.from=cert-manager,webhook.excludedNamespaces={infra,monitoring}",
             "--set=scheduler.managedResources={spidernet.io/ib_rail0,spidernet.io/ib_rail1}",
@@ -36,7 +37,7 @@ const WAYS: &[(&str, &[&str])] = &[
 ];
 
 /// What the chart renders to, in the namespace and for the version that the plain manifests are for.
-fn rendered(extra: &[&str]) -> String {
+pub(crate) fn rendered(extra: &[&str]) -> String {
     let mut args = vec!["template", "pointsman", CHART, "--namespace=pointsman-system"];
     args.push("--kube-version=v1.37.2");
     args.extend(extra);
@@ -195,6 +196,49 @@ fn another_configuration_changes_the_pods() {
         1,
         "{before:?} {resources:?}"
     );
+}
+
+/// What the program says its scheduler needs is what the chart gives it.
+#[test]
+fn the_scheduler_is_configured_as_the_program_prints_it() {
+    let no_flags: [&str; 0] = [];
+    for (flags, bind) in [(no_flags.as_slice(), true), (&["--no-bind"], false)] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pointsman"))
+            .args(["scheduler-config", "-o", "json", "--from", "manifests/examples"])
+            .args(flags)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let managed: Vec<&str> = printed["extenders"][0]["managedResources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|resource| resource["name"].as_str().unwrap())
+            .collect();
+        assert!(!managed.is_empty());
+        let set = format!(
+            "--set=scheduler.bind={bind},scheduler.managedResources={{{}}}",
+            managed.join(",")
+        );
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered(&[&set])).unwrap();
+        let text = objects
+            .iter()
+            .find_map(|object| object["data"]["scheduler.yaml"].as_str())
+            .unwrap();
+        assert_eq!(serde_saphyr::from_str::<Value>(text).unwrap(), printed);
+        let config = objects
+            .iter()
+            .find_map(|object| object["data"]["config.yaml"].as_str())
+            .unwrap();
+        let config = Configuration::from_yaml(config).unwrap();
+        assert_eq!(config == Configuration::default(), bind);
+    }
 }
 
 #[test]

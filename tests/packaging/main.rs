@@ -2,6 +2,7 @@
 //!
 //! - [`chart`]: the chart is sound, and the plain manifests are what it renders to.
 //! - [`schemas`]: what three minors of Kubernetes say of their own objects, for kubeconform.
+//! - [`monitoring`]: alert rules, runbook and dashboard.
 //! - [`tools`] builds or finds the tools.
 //!
 //! `make packaging` runs them. What an installation does in a cluster is tested in `tests/control_plane/install.rs`.
@@ -15,5 +16,6 @@
 )]
 
 mod chart;
+mod monitoring;
 mod schemas;
 mod tools;

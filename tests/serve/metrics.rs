@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pointsman::decide::stock::Fault;
 use pointsman::telemetry::label::{
     ExtenderVerdict, ListenerName, NudgeResult, Rejection, Verb, WebhookVerdict,
 };
 use pointsman::telemetry::metrics::Metrics;
+use pointsman::telemetry::stock::Taken;
+use strum::IntoEnumIterator as _;
 
 const TABLE: &str = include_str!("../../docs/metrics.md");
 
@@ -28,6 +31,8 @@ fn the_table_lists_every_metric_with_its_type() {
     metrics.node_refusals("a_reason", 1);
     metrics.watch_error("pods");
     metrics.objects_unreadable("pods", 1);
+    metrics.index_event("pods", 1);
+    metrics.stock(Taken::default());
     let exposition = metrics.exposition().unwrap();
     let exposed: BTreeMap<String, &str> = exposition
         .lines()
@@ -81,6 +86,11 @@ fn the_table_lists_every_word_of_a_label() {
             "http_rejections_total",
             "reason",
             words(&all(Rejection::ALL, Rejection::as_str)),
+        ),
+        (
+            "node_faults",
+            "fault",
+            words(&Fault::iter().map(Fault::slug).collect::<Vec<_>>()),
         ),
     ];
     for (metric, label, words) in sets {
