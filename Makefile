@@ -12,8 +12,11 @@ CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsma
 export POINTSMAN_CACHE := $(CACHE)
 
 # Every `[[test]]` of Cargo.toml except those that need tools built from Go modules.
-FAST_TESTS := $(filter-out control_plane packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+FAST_TESTS := $(filter-out control_plane fabric packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
+
+# The Subnet Manager, the simulated fabric it manages, and the tools that dump it.
+FABRIC_PACKAGES := opensm ibsim-utils infiniband-diags
 
 DEMO := manifests/examples/demo
 
@@ -23,6 +26,13 @@ rust = command -v cargo >/dev/null || $(call missing,Rust is missing: install it
 	command -v cc >/dev/null || $(call missing,a C compiler is missing: install it with 'apt-get install build-essential'.)
 component = cargo $(1) --version >/dev/null 2>&1 || $(call missing,cargo $(1) is missing: install it with 'rustup component add $(2)'.)
 go = command -v go >/dev/null || $(call missing,Go is missing: install 1.26 or later from https://go.dev/dl.)
+
+# A real OpenSM on a simulated fabric. Debian packages: root gets them installed, others are told.
+fabric_tools = export PATH="$$PATH:/usr/sbin:/sbin"; \
+	has_fabric_tools() { for tool in opensm ibsim ibnetdiscover iblinkinfo; do command -v $$tool >/dev/null || return 1; done; }; \
+	has_fabric_tools || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(FABRIC_PACKAGES); } >&2; } || true; \
+	has_fabric_tools || $(call missing,OpenSM and its simulator are missing: install them with 'apt-get install $(FABRIC_PACKAGES)'.)
 
 .PHONY: help
 help: ## This list
@@ -43,7 +53,7 @@ kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target
 	@echo "export PATH=$(CURDIR)/target/release:\$$PATH   # then: kubectl pointsman explain POD"
 
 .PHONY: test
-test: fast packaging control-plane ## Everything, the tests on a real control plane included
+test: fast fabric packaging control-plane ## Everything, the tests on a real control plane included
 
 .PHONY: fast
 fast: lint unit doc ## Everything that needs no control plane
@@ -79,6 +89,18 @@ deny: ## Licences, sources and duplicates of the dependencies (a part of unit, t
 bless: ## Accept what the snapshot tests see now (read the difference before you commit it)
 	@$(rust)
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --no-fail-fast --lib --bins $(addprefix --test ,$(FAST_TESTS))
+
+.PHONY: fabric
+fabric: ## The tests on live dumps of a real OpenSM (Debian packages, no root)
+	@$(fabric_tools)
+	@$(rust)
+	cargo test --no-fail-fast --test fabric
+
+.PHONY: routing
+routing: ## What placement and rank order do to the links of a fabric, by OpenSM's forwarding tables
+	@$(fabric_tools)
+	@$(rust)
+	@cargo run --quiet --example routing
 
 .PHONY: tools
 tools: ## Build the control plane, KWOK, Spiderpool, Helm and others from their Go modules, into the cache
