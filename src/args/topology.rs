@@ -119,6 +119,6 @@ pub struct Writing {
     pub force: bool,
 
     /// Namespace of the Lease pointsman-fabric.
-    #[arg(long, value_name = "NS", default_value = "pointsman")]
+    #[arg(long, value_name = "NS", default_value = "pointsman-system")]
     pub namespace: String,
 }
