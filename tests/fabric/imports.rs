@@ -242,14 +242,10 @@ fn placed_on(plan: &Plan, imported: &Imported, node: &str, profile: &str) -> Res
     let [pod] = report.pods.as_slice() else {
         panic!("{:?}", report.pods)
     };
-    match &pod.placement {
-        Some(placement) => {
-            assert_eq!(placement.node, node);
-            Ok(())
-        }
-        None => {
-            let ours = pod.refusals.keys().find(|reason| reason.starts_with("RDMA"));
-            Err(ours.cloned().unwrap_or_else(|| format!("{pod:?}")))
-        }
+    if let Some(placement) = &pod.placement {
+        assert_eq!(placement.node, node);
+        return Ok(());
     }
+    let ours = pod.refusals.keys().find(|reason| reason.starts_with("RDMA"));
+    Err(ours.cloned().unwrap_or_else(|| format!("{pod:?}")))
 }
