@@ -130,6 +130,16 @@ scheduler-config-versions: ## Show that kube-schedulers of three minors take wha
 	cargo build --quiet --bin pointsman
 	@tests/control_plane/tools/scheduler-versions target/debug/pointsman
 
+.PHONY: bench
+bench: ## Measure serve beside reference servers, and rewrite the table of docs/performance.md (needs two idle cores)
+	@$(rust)
+	cargo bench --bench serve -- full
+
+.PHONY: bench-short
+bench-short: ## The same on a small cluster; fails when a ratio is grossly off
+	@$(rust)
+	cargo bench --bench serve -- short
+
 .PHONY: record
 record: tools ## Record what the real apiserver and scheduler send into tests/fixtures/recorded
 	@$(rust)

@@ -1,0 +1,84 @@
+//! The benchmark of `serve`: the real program over real sockets, beside reference servers in the same run, the server
+//! on one core and the load on the other. What counts are ratios inside one run; bare times of a machine say little.
+//!
+//! ```text
+//! make bench          everything, some minutes; writes the table of docs/performance.md
+//! make bench-short    a small cluster and few requests; fails when a ratio is grossly off
+//! ```
+
+#![allow(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a benchmark is a test: it says what it expects in the shortest way"
+)]
+
+mod api;
+mod load;
+mod reference;
+mod report;
+mod server;
+mod workloads;
+mod world;
+
+use std::process::ExitCode;
+
+use reference::Reference;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("the first provider");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match arguments.as_slice() {
+        ["--reference", which, webhook, extender, tls] => {
+            let which = if *which == "floor" {
+                Reference::Floor
+            } else {
+                Reference::Plain
+            };
+            let address = |text: &str| text.parse().expect("an address");
+            runtime.block_on(reference::serve(
+                which,
+                address(webhook),
+                address(extender),
+                tls.as_ref(),
+            ));
+            ExitCode::SUCCESS
+        }
+        [] | ["full"] => run(&runtime, &workloads::FULL),
+        ["short"] => run(&runtime, &workloads::SHORT),
+        other => {
+            println!("usage: serve [full|short], not {other:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(runtime: &tokio::runtime::Runtime, plan: &workloads::Plan) -> ExitCode {
+    let figures = runtime.block_on(workloads::run(plan));
+    let table = report::table(&figures, plan);
+    println!("{table}");
+    if plan.writes {
+        report::write(&table);
+    }
+    let problems = report::gross(&figures);
+    for problem in &problems {
+        println!("gross regression: {problem}");
+    }
+    ExitCode::from(u8::from(!problems.is_empty()))
+}
