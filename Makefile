@@ -12,7 +12,7 @@ CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsma
 export POINTSMAN_CACHE := $(CACHE)
 
 # Every `[[test]]` of Cargo.toml except those that need tools built from Go modules.
-FAST_TESTS := $(filter-out control_plane fabric packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+FAST_TESTS := $(filter-out control_plane storm fabric packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
 
 # The Subnet Manager, the simulated fabric it manages, and the tools that dump it.
@@ -123,6 +123,11 @@ manifests: tools ## Render the plain manifests from the chart
 control-plane: tools ## The tests on a real control plane
 	@$(rust)
 	RUST_TEST_THREADS=8 cargo test --no-fail-fast --test control_plane
+
+.PHONY: storm
+storm: tools ## One storm of faults over 300 pods on the real parts: make storm SEED=7 (FAULTS=40 for a longer one)
+	@$(rust)
+	cargo test --test storm -- --nocapture
 
 .PHONY: scheduler-config-versions
 scheduler-config-versions: ## Show that kube-schedulers of three minors take what scheduler-config prints (not part of test)

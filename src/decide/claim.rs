@@ -1,5 +1,8 @@
 //! A claim: what one pod needs of a node and of the pools, worked out once for all candidate nodes.
 
+mod listed;
+mod named;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,7 +20,6 @@ use super::reason::{ChoiceFault, Refusal};
 use super::selector::Labels;
 use super::settings::Settings;
 use super::suits::NodeNeeds;
-use super::wildcard;
 
 /// What one pod needs.
 #[derive(Clone, Debug)]
@@ -85,6 +87,8 @@ pub struct Demand {
     pub family: Family,
     /// Every pool this pod may take it from on some node, in order of name; never empty.
     pub candidates: Vec<Arc<Pool>>,
+    /// Which of them it is on a node is settled there, by the PF's own subnet (`match_master_subnet`).
+    pub by_subnet: bool,
 }
 
 impl Demand {
@@ -142,8 +146,12 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     };
     let mut networked = BTreeSet::new();
     let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
+    let mut asking = BTreeSet::new();
     for (interface, selection) in interfaces(pod)? {
         let attachment = attachment(selection, snapshot)?;
+        if matches!(attachment.ipam, Ipam::Spiderpool { .. }) {
+            asking.insert(interface.clone());
+        }
         if let Some(resource) = &attachment.resource {
             networked.insert(resource.clone());
             if let Some(need) = claim.vfs.get_mut(resource) {
@@ -171,6 +179,11 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
             snapshot,
             settings,
         )?);
+    }
+    if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
+        claim
+            .demands
+            .extend(of_the_cluster(pod, list, &asking, snapshot, settings)?);
     }
     // Other extended resources of the pod (GPUs) are the scheduler's own business: it has counted them before
     // it asks. A pod that asks for VFs without naming a network gives nothing to tell them apart by.
@@ -275,7 +288,7 @@ pub(super) fn choice(
     ipam: &Ipam,
     snapshot: &ClusterSnapshot,
 ) -> Result<Option<(Rule, PoolChoice)>, Refusal> {
-    let Ipam::Spiderpool { v4, v6 } = ipam else {
+    let Ipam::Spiderpool { v4, v6, .. } = ipam else {
         return Ok(None);
     };
     let unreadable = |problems: &Problems| Refusal::PodUnreadable(problems.clone());
@@ -283,7 +296,7 @@ pub(super) fn choice(
         // What the subnet has left is not known here.
         PoolRequest::Subnet => return Ok(None),
         PoolRequest::PerInterface(list) => {
-            return Ok(Some((Rule::PodPerInterface, listed(list, interface)?)));
+            return Ok(Some((Rule::PodPerInterface, listed::own(list, interface)?)));
         }
         PoolRequest::All(choice) => return Ok(Some((Rule::PodForAll, choice.clone()))),
         PoolRequest::None => {}
@@ -302,7 +315,7 @@ pub(super) fn choice(
         };
         (Rule::Network, own)
     } else {
-        (Rule::Cluster, cluster_default(snapshot))
+        (Rule::Cluster, named::by_default(snapshot))
     }))
 }
 
@@ -318,13 +331,54 @@ pub(super) fn demands(
     let Some((_, choice)) = choice(asker, interface, &attachment.ipam, snapshot)? else {
         return Ok(Vec::new());
     };
+    let by_subnet = matches!(attachment.ipam, Ipam::Spiderpool { by_subnet: true, .. });
+    chosen(asker, interface, network, &choice, by_subnet, snapshot, settings)
+}
+
+/// What the agent allocates for the cluster's own network because the pod's annotation lists it. That network's name is
+/// the agent's business, so a pool that is tied to networks is not counted on.
+fn of_the_cluster(
+    pod: &Pod,
+    list: &[super::pod::InterfacePools],
+    asking: &BTreeSet<InterfaceName>,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let Some((interface, choice)) = listed::of_the_cluster(list, asking)? else {
+        return Ok(Vec::new());
+    };
+    if choice == PoolChoice::default() {
+        return Ok(Vec::new());
+    }
+    let unknown = NetworkRef::new("", "");
+    chosen(
+        Asker::of(pod),
+        &interface,
+        &unknown,
+        &choice,
+        false,
+        snapshot,
+        settings,
+    )
+}
+
+/// One address per family out of the pools that were chosen for an interface.
+fn chosen(
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    choice: &PoolChoice,
+    by_subnet: bool,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
     let mut demands = Vec::new();
     for (family, names, enabled) in [
         (Family::V4, &choice.v4, settings.ipv4),
         (Family::V6, &choice.v6, settings.ipv6),
     ] {
         let named = if enabled {
-            resolve(names, family, interface, snapshot)?
+            named::resolve(names, family, interface, snapshot)?
         } else {
             Vec::new()
         };
@@ -336,86 +390,13 @@ pub(super) fn demands(
             interface: interface.clone(),
             family,
             candidates,
+            by_subnet,
         });
     }
     if demands.is_empty() {
         return Err(Refusal::PoolChoice(interface.clone(), ChoiceFault::Nothing));
     }
     Ok(demands)
-}
-
-/// The element of `ipam.spidernet.io/ippools` for an interface: by its name, or by position where none is named.
-fn listed(list: &[super::pod::InterfacePools], interface: &InterfaceName) -> Result<PoolChoice, Refusal> {
-    let by_position = list.iter().zip(0_u32..).find(|(_, position)| {
-        if *position == 0 {
-            interface.as_str() == "eth0"
-        } else {
-            interface.as_str() == format!("net{position}")
-        }
-    });
-    let found = if list.iter().any(|item| item.interface.is_some()) {
-        list.iter()
-            .find(|item| item.interface.as_ref() == Some(interface))
-    } else {
-        by_position.map(|(item, _)| item)
-    };
-    found
-        .map(|item| item.choice.clone())
-        .ok_or_else(|| Refusal::PoolChoice(interface.clone(), ChoiceFault::NotListed))
-}
-
-/// Every pool marked `spec.default`, per family.
-fn cluster_default(snapshot: &ClusterSnapshot) -> PoolChoice {
-    let of = |family| {
-        snapshot
-            .pools
-            .values()
-            .filter(|pool| {
-                pool.reading
-                    .as_ref()
-                    .is_ok_and(|facts| facts.default && facts.family == family)
-            })
-            .map(|pool| pool.name.as_str().to_owned())
-            .collect()
-    };
-    PoolChoice {
-        v4: of(Family::V4),
-        v6: of(Family::V6),
-    }
-}
-
-/// The pools behind names and wildcards. A wildcard may match nothing; a name must exist; none may come twice.
-fn resolve(
-    names: &[String],
-    family: Family,
-    interface: &InterfaceName,
-    snapshot: &ClusterSnapshot,
-) -> Result<Vec<Arc<Pool>>, Refusal> {
-    let fault = |fault| Refusal::PoolChoice(interface.clone(), fault);
-    let mut found: BTreeMap<PoolName, Arc<Pool>> = BTreeMap::new();
-    let mut add = |pool: &Arc<Pool>| match found.insert(pool.name.clone(), Arc::clone(pool)) {
-        Some(twice) => Err(fault(ChoiceFault::Twice(twice.name.clone()))),
-        None => Ok(()),
-    };
-    for name in names {
-        if wildcard::is_wildcard(name) {
-            for pool in snapshot.pools.values() {
-                let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
-                let matches = wildcard::matches(name, pool.name.as_str())
-                    .map_err(|_| fault(ChoiceFault::BadWildcard(name.clone())))?;
-                if same_family && matches {
-                    add(pool)?;
-                }
-            }
-        } else {
-            let pool = snapshot
-                .pools
-                .get(name.as_str())
-                .ok_or_else(|| fault(ChoiceFault::Missing(name.as_str().into())))?;
-            add(pool)?;
-        }
-    }
-    Ok(found.into_values().collect())
 }
 
 /// What keeps a pod from a pool, on whatever node.

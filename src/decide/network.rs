@@ -115,6 +115,8 @@ pub enum Ipam {
         v4: Vec<String>,
         /// `default_ipv6_ippool`.
         v6: Vec<String>,
+        /// `match_master_subnet`: only pools in a subnet of the PF that the VF is of, which is known on the node alone.
+        by_subnet: bool,
     },
     /// Nobody, or an IPAM whose limits we do not know.
     Unlimited,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::amounts::{Amounts, ONE};
-use super::claim::Claim;
+use super::claim::{Claim, Demand};
 use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
 use super::feeds::Feeds;
@@ -115,7 +115,7 @@ impl<'a> Placement<'a> {
                     .add_times(&hold.takes, place.pods);
             }
         }
-        let tied = claim.demands.iter().any(super::claim::Demand::differs_by_node);
+        let tied = claim.demands.iter().any(Demand::differs_by_node);
         Self {
             claim,
             snapshot,
@@ -409,26 +409,27 @@ fn fitness<'a>(
 
 /// For each address, the pools it can come from on this node.
 fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
-    let mut sole: BTreeMap<PoolName, &InterfaceName> = BTreeMap::new();
+    let mut seen: BTreeMap<PoolName, &Demand> = BTreeMap::new();
     let mut pools = Vec::with_capacity(claim.demands.len());
     for demand in &claim.demands {
         let set = demand.on(node);
-        match set.as_slice() {
-            [] => {
-                let elsewhere = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
-                return Err(Refusal::PoolNotForNode(demand.interface.clone(), elsewhere));
+        if set.is_empty() {
+            let elsewhere = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
+            return Err(Refusal::PoolNotForNode(demand.interface.clone(), elsewhere));
+        }
+        for pool in &set {
+            // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface; of
+            // several pools it tries that one first or last, as it happens. Where PFs are in subnets of their own,
+            // those keep the interfaces apart.
+            if let Some(other) = seen.insert(pool.clone(), demand)
+                && !(demand.by_subnet && other.by_subnet && set.len() > 1)
+            {
+                return Err(Refusal::SameAddress(
+                    other.interface.clone(),
+                    demand.interface.clone(),
+                    pool.clone(),
+                ));
             }
-            // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface.
-            [only] => {
-                if let Some(other) = sole.insert(only.clone(), &demand.interface) {
-                    return Err(Refusal::SameAddress(
-                        other.clone(),
-                        demand.interface.clone(),
-                        only.clone(),
-                    ));
-                }
-            }
-            _ => {}
         }
         pools.push((demand.interface.clone(), set));
     }
@@ -467,7 +468,7 @@ mod tests {
     use crate::decide::claim::claim;
     use crate::decide::commitment::{commitment, hold};
     use crate::decide::fabric::{Rail, RailState, Speed};
-    use crate::decide::network::Plugin;
+    use crate::decide::network::{Ipam, Plugin};
     use crate::decide::node::PfFault;
     use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
     use crate::decide::reason::Reason;
@@ -802,6 +803,55 @@ mod tests {
             .is_ok()
         );
         assert!(with(PoolRequest::Subnet).is_ok());
+        // The agent allocates for all elements at once, whoever asks.
+        let both = [item("net1", &["rail0"]), item("net2", &["rail1"])];
+        let and = |more: InterfacePools| PoolRequest::PerInterface([&both[..], &[more]].concat());
+        assert_eq!(
+            with(and(item("net3", &["rail*"]))),
+            Err(Reason::PoolChoice),
+            "net3 does not ask"
+        );
+        assert_eq!(
+            with(and(item("net1", &["rail*"]))),
+            Err(Reason::PoolChoice),
+            "net1 twice"
+        );
+        assert_eq!(
+            with(and(InterfacePools {
+                interface: None,
+                choice: choice(&["rail0"])
+            })),
+            Err(Reason::PoolChoice),
+            "named in part"
+        );
+        assert_eq!(
+            with(and(item("eth0", &["rail1"]))),
+            Err(Reason::SameAddress),
+            "the cluster's own network takes from rail1, too"
+        );
+    }
+
+    #[test]
+    fn interfaces_whose_pools_overlap_may_get_the_same_address_unless_their_pfs_subnets_keep_them_apart() {
+        let mut cluster = Cluster::with_rails(2).node("n1", 8);
+        let mut pod = cluster.pod("a");
+        let item = |interface: &str| InterfacePools {
+            interface: Some(interface.into()),
+            choice: PoolChoice {
+                v4: vec!["rail*".to_owned()],
+                v6: Vec::new(),
+            },
+        };
+        pod.pools = Ok(PoolRequest::PerInterface(vec![item("net1"), item("net2")]));
+        assert_eq!(reason(&cluster, &pod), Err(Reason::SameAddress));
+        for rail in 0..2 {
+            cluster = cluster.network(rail, |attachment| {
+                if let Ipam::Spiderpool { by_subnet, .. } = &mut attachment.ipam {
+                    *by_subnet = true;
+                }
+            });
+        }
+        assert!(reason(&cluster, &pod).is_ok());
     }
 
     #[test]

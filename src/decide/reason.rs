@@ -261,6 +261,14 @@ pub enum ChoiceFault {
     Twice(PoolName),
     /// `ippools` lists other interfaces, but not this one.
     NotListed,
+    /// `ippools` lists this one, which takes no address from Spiderpool.
+    NotAsking,
+    /// `ippools` lists this one twice.
+    ListedTwice,
+    /// The elements of `ippools` name no interface, so the first is for `eth0`, which is not known to be Spiderpool's.
+    ByPosition,
+    /// Some elements of `ippools` name their interface, and some do not.
+    NamedInPart,
     /// A wildcard is malformed.
     BadWildcard(String),
     /// Nothing names a pool, or the wildcards that do match none.
@@ -447,6 +455,17 @@ impl fmt::Display for ChoiceFault {
             Self::NotListed => {
                 f.write_str("annotation ipam.spidernet.io/ippools lists other interfaces, but not this one")
             }
+            Self::NotAsking => f.write_str(
+                "annotation ipam.spidernet.io/ippools lists it, and it takes no address from Spiderpool",
+            ),
+            Self::ListedTwice => f.write_str("annotation ipam.spidernet.io/ippools lists it twice"),
+            Self::ByPosition => f.write_str(
+                "the elements of annotation ipam.spidernet.io/ippools name no interface, which works only where \
+                 Spiderpool serves eth0, too: name the interface in each",
+            ),
+            Self::NamedInPart => f.write_str(
+                "some elements of annotation ipam.spidernet.io/ippools name their interface, and some do not",
+            ),
             Self::BadWildcard(pattern) => write!(f, "wildcard {pattern:?} is malformed"),
             Self::Nothing => f.write_str("nothing names a pool that exists"),
         }

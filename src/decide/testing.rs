@@ -88,6 +88,7 @@ impl Cluster {
                     ipam: Ipam::Spiderpool {
                         v4: vec![name.clone()],
                         v6: Vec::new(),
+                        by_subnet: false,
                     },
                     infiniband: Infiniband::default(),
                 }),

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::api::{
     ExtenderArgs, ExtenderBindingArgs, ExtenderBindingResult, ExtenderFilterResult, HostPriority,
 };
+use super::begun::hold_the_rest;
 use super::bind::{BindError, Binder, Binding, placement_record};
 use super::events::Announcer;
 use super::ledger::Ledger;
@@ -95,6 +96,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
     let decision = state.ledger.decide(call.began, |snapshot, book| {
+        hold_the_rest(&state.ledger, book, snapshot, &state.settings, call.began);
         let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
         state.ledger.hold(book, &pod, decision.pod.take(), call.began);
         if let Some((gang, hold)) = decision.gang.take() {
@@ -271,6 +273,7 @@ fn reserve(
     now: Instant,
 ) -> Result<(Binding, Option<Domain>), NotReserved> {
     state.ledger.decide(now, |snapshot, book| {
+        hold_the_rest(&state.ledger, book, snapshot, &state.settings, now);
         let pod: Arc<Pod> = book
             .pod(&at.uid)
             .or_else(|| snapshot.pending.get(&at.uid).cloned())

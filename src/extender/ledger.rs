@@ -15,6 +15,9 @@ use crate::decide::commitment::{Commitment, Commitments, GangHold};
 use crate::decide::names::{GangRef, PodUid};
 use crate::decide::pod::Pod;
 
+/// How soon it is tried again to hold the rest of a gang that has begun and found no room.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long promises last when nothing else ends them.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
@@ -44,6 +47,8 @@ pub struct Book {
     gangs: BTreeMap<GangRef, Instant>,
     /// Of those, the ones that have been in a snapshot.
     seen_gangs: BTreeSet<GangRef>,
+    /// When it was last tried to hold the rest of a gang that has begun.
+    tried: BTreeMap<GangRef, Instant>,
     expired: Expired,
 }
 
@@ -168,6 +173,19 @@ impl Book {
         self.expired
     }
 
+    /// Whether the rest of a gang that has begun and holds nothing is to be held now: where there was no room for it a
+    /// moment ago, looking for some again with every pod that is decided about would cost them all.
+    pub(super) fn is_to_be_held(&mut self, gang: &GangRef, now: Instant) -> bool {
+        let due = self
+            .tried
+            .get(gang)
+            .is_none_or(|tried| now.duration_since(*tried) >= TRY_AGAIN);
+        if due {
+            self.tried.insert(gang.clone(), now);
+        }
+        due
+    }
+
     fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
         let uid = pod.at.uid.clone();
         self.commitments
@@ -246,6 +264,8 @@ impl Book {
             self.strike_gang(&gang);
         }
         self.seen_gangs = self.gangs.keys().filter(|gang| known(gang)).cloned().collect();
+        self.tried
+            .retain(|gang, tried| known(gang) && now.duration_since(*tried) < TRY_AGAIN);
     }
 }
 

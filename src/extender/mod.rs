@@ -6,6 +6,7 @@
 //! are [`crate::decide`]'s.
 
 pub mod api;
+mod begun;
 pub mod bind;
 pub mod events;
 mod handler;

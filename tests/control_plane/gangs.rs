@@ -24,11 +24,7 @@ fn gangs_that_compete_are_placed_whole_in_one_leaf_group_each_and_the_third_wait
     run(async {
         let stack = Setup::new("t7-own", &["t7"]).start(plane::shared().await).await;
         let scene = three_jobs(&stack, "t7-gangs", "t7", 31).await;
-        eventually("two gangs are bound", LIMIT, async || {
-            let bound = scene.pods().await.iter().filter(|pod| is_bound(pod)).count();
-            expect(bound == 2 * SIZE, || format!("{bound} bound"))
-        })
-        .await;
+        scene.bound(2 * SIZE, LIMIT).await;
         let pods = scene.pods().await;
         let placed: Vec<&str> = JOBS_BY_NAME
             .into_iter()
@@ -63,14 +59,7 @@ fn gangs_that_compete_are_placed_whole_in_one_leaf_group_each_and_the_third_wait
         let name = members(&pods, waiting[0])[0]["metadata"]["name"]
             .as_str()
             .unwrap();
-        eventually("kubectl describe says why it waits", LIMIT, async || {
-            let events = scene.events_of(name).await;
-            expect(
-                events.iter().any(|text| text.contains(Reason::GangNoRoom.text())),
-                || format!("{events:?}"),
-            )
-        })
-        .await;
+        scene.sees_event(name, Reason::GangNoRoom.text(), LIMIT).await;
 
         // One gang goes: the one that waited gets its place. (Asked as here, the API server deletes a Job and leaves
         // its pods; kubectl asks otherwise.)
@@ -107,11 +96,8 @@ fn gangs_that_compete_are_placed_whole_in_one_leaf_group_each_and_the_third_wait
 fn without_the_extender_gangs_spread_over_leaf_groups() {
     run(async {
         let scene = three_jobs(stack::without_extender().await, "t7x-gangs", "t7x", 32).await;
-        eventually("as many pods are bound as there are VFs", LIMIT, async || {
-            let bound = scene.pods().await.iter().filter(|pod| is_bound(pod)).count();
-            expect(bound == 10, || format!("{bound} bound"))
-        })
-        .await;
+        // As many as there are VFs.
+        scene.bound(10, LIMIT).await;
         let pods = scene.pods().await;
         let whole = JOBS_BY_NAME.into_iter().filter(|job| {
             members(&pods, job)

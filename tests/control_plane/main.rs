@@ -14,7 +14,13 @@
 //! - [`unfit_nodes`]: nodes that would fail a pod are refused, each by its reason.
 //! - [`opted_out`]: pods that did not opt in have nothing to do with us.
 //! - [`restart`]: `kill -9` in the middle of a burst.
+//! - [`retries`]: what a refusal costs the scheduler.
+//! - [`sampling`]: one good node among 400.
+//! - [`preemption`]: nobody is evicted from a node that we would refuse.
+//! - [`other_extenders`]: another extender writes the Bindings; a scheduler that sends whole nodes.
+//! - [`stalled`]: the program accepts calls and does not answer.
 //! - [`rotation`]: certificates change under load.
+//! - [`differential`]: what we predict of a pod's addresses is what the real agent does.
 //! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
 //! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
 //! - [`examples`]: the example manifests, as the API server judges them.
@@ -24,26 +30,33 @@
 //! `make control-plane` runs them; `harness/` says how.
 
 #![allow(
+    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on stops with the reason; JSON is indexed all over"
+    reason = "a test that cannot go on stops with the reason; JSON is indexed all over; the harness is shared with the storm"
 )]
 
 mod admission;
 mod deployed;
+mod differential;
 mod examples;
 mod gangs;
 mod harness;
 mod install;
 mod main_job;
 mod opted_out;
+mod other_extenders;
 mod policy;
 mod pool_of_ten;
+mod preemption;
 mod processes;
 mod restart;
+mod retries;
 mod rotation;
+mod sampling;
 mod smoke;
+mod stalled;
 mod unfit_nodes;
 mod untouched;

@@ -11,7 +11,7 @@ use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container, job};
 use crate::harness::plane::{self, ControlPlane};
 use crate::harness::run;
-use crate::harness::scene::{Scene, is_bound};
+use crate::harness::scene::Scene;
 use crate::harness::stack::{self, Stack};
 use crate::harness::wait::{eventually, expect};
 
@@ -51,15 +51,7 @@ async fn run_job<'a>(stack: &'a Stack, profile: &Profile, name: &str) -> (Scene<
         .create(&JOBS.within(name), job("train", PODS, template(profile.name())))
         .await
         .unwrap();
-    eventually(
-        "all pods of the Job are bound",
-        Duration::from_mins(1),
-        async || {
-            let bound = scene.pods().await.iter().filter(|pod| is_bound(pod)).count();
-            expect(bound == PODS, || format!("{bound} bound"))
-        },
-    )
-    .await;
+    scene.bound(PODS, Duration::from_mins(1)).await;
     let took = started.elapsed();
     eventually("a node has set up each pod", Duration::from_mins(1), async || {
         let sandboxes = scene.kubelet.sandboxes().len();

@@ -10,7 +10,7 @@ use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container, pod_of};
 use crate::harness::plane;
 use crate::harness::run;
-use crate::harness::scene::{Scene, is_bound};
+use crate::harness::scene::Scene;
 use crate::harness::stack::{self, Setup};
 use crate::harness::wait::{eventually, expect};
 
@@ -144,9 +144,5 @@ fn plain(name: &str, scheduler: &str) -> Value {
 
 async fn create_and_see_bound(scene: &Scene<'_>, name: &str) {
     scene.create_pod(plain(name, scene.stack.name())).await;
-    eventually(&format!("{name} is bound"), LIMIT, async || {
-        let pod = scene.pod(name).await;
-        expect(is_bound(&pod), || pod["status"].to_string())
-    })
-    .await;
+    scene.sees_bound(name, LIMIT).await;
 }

@@ -36,16 +36,12 @@ fn a_pool_of_ten_addresses_runs_ten_pods_and_no_pod_is_bound_without_one() {
 
         ten_run(&scene).await;
         for pod in waiting(&scene).await {
-            eventually("kubectl describe says why it waits", LIMIT, async || {
-                let events = scene.events_of(&pod).await;
-                expect(
-                    events.iter().any(|text| text.contains(Reason::PoolEmpty.text())),
-                    || format!("{events:?}"),
-                )
-            })
-            .await;
+            scene.sees_event(&pod, Reason::PoolEmpty.text(), LIMIT).await;
         }
-        costs_at_most_two_calls_per_waiting_pod(&scene).await;
+        scene
+            .stack
+            .costs_at_most_two_calls(waiting(&scene).await.len())
+            .await;
 
         // One pod goes: one that waited gets its address.
         let bound = scene.pods().await.into_iter().find(is_bound).unwrap();
@@ -144,35 +140,6 @@ async fn ten_run(scene: &Scene<'_>) {
         "{:?}",
         scene.kubelet.failures()
     );
-}
-
-/// Nothing changes for these pods, so asking again would be for nothing: kube-scheduler asks once more after it has
-/// written down the refusal, and then no more. Other tests make and delete nodes and pods meanwhile, and each of those
-/// wakes every pod that waits; so one quiet spell of ten seconds must come. A text that varies would never allow one.
-async fn costs_at_most_two_calls_per_waiting_pod(scene: &Scene<'_>) {
-    let spell = Duration::from_secs(10);
-    let calls = async || {
-        scene
-            .stack
-            .metric("pointsman_extender_requests_total", &["verb=\"filter\""])
-            .await
-    };
-    let most = 2.0 * f64::from(u32::try_from(waiting(scene).await.len()).unwrap());
-    let (mut since, mut before) = (Instant::now(), calls().await);
-    eventually(
-        "waiting pods cost at most two filter calls each in ten seconds",
-        Duration::from_mins(3),
-        async || {
-            let asked = calls().await - before;
-            if asked > most {
-                (since, before) = (Instant::now(), before + asked);
-            }
-            expect(since.elapsed() >= spell, || {
-                format!("{asked} calls in {:?}", since.elapsed())
-            })
-        },
-    )
-    .await;
 }
 
 /// Called when an address has just come free.

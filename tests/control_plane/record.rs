@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container};
 use crate::harness::plane;
-use crate::harness::scene::{Scene, is_bound};
+use crate::harness::scene::Scene;
 use crate::harness::stack::{Ports, Setup};
-use crate::harness::wait::{eventually, expect};
 use crate::recorder::Recorder;
 
 pub(crate) async fn record() {
@@ -48,11 +47,7 @@ pub(crate) async fn record() {
     profile.create(plane, &scene.namespace).await;
 
     scene.create_pod(trainer(profile.name())).await;
-    eventually("the pod is bound", Duration::from_secs(30), async || {
-        let pod = scene.pod("trainer-0").await;
-        expect(is_bound(&pod), || pod["status"].to_string())
-    })
-    .await;
+    scene.sees_bound("trainer-0", Duration::from_secs(30)).await;
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded");
     fs::create_dir_all(&folder).unwrap();

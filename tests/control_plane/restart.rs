@@ -68,14 +68,7 @@ fn a_pod_that_waited_before_a_kill_is_woken_after_it() {
         for name in ["runs", "waits"] {
             scene.create_pod(pod_of(name, profile.name())).await;
         }
-        eventually("one runs and one was told why it waits", LIMIT, async || {
-            let events = scene.events_of("waits").await;
-            expect(
-                events.iter().any(|text| text.contains(Reason::PoolEmpty.text())),
-                || format!("{events:?}"),
-            )
-        })
-        .await;
+        scene.sees_event("waits", Reason::PoolEmpty.text(), LIMIT).await;
 
         stack.kill().await;
         stack.serve().await;
@@ -86,11 +79,7 @@ fn a_pod_that_waited_before_a_kill_is_woken_after_it() {
             .merge(&POOLS.all().named(&profile.pool(0)), wider)
             .await
             .unwrap();
-        eventually("it is bound", Duration::from_secs(5), async || {
-            let pod = scene.pod("waits").await;
-            expect(is_bound(&pod), || pod["status"].to_string())
-        })
-        .await;
+        scene.sees_bound("waits", Duration::from_secs(5)).await;
         scene.close().await;
     });
 }
@@ -106,11 +95,7 @@ fn without_the_extender_the_same_burst_binds_more_pods_than_there_are_addresses(
         let scene = Scene::open_slow(stack::without_extender().await, "t5-unasked", SLOW_NODE).await;
         profile.create(plane, &scene.namespace).await;
         create_pods(&scene, &profile).await;
-        eventually("all pods are bound", LIMIT, async || {
-            let bound = scene.pods().await.iter().filter(|pod| is_bound(pod)).count();
-            expect(bound == PODS, || format!("{bound} bound"))
-        })
-        .await;
+        scene.bound(PODS, LIMIT).await;
         scene.close().await;
     });
 }

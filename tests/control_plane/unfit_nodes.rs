@@ -10,7 +10,6 @@ use crate::harness::objects::{Profile, pod_of};
 use crate::harness::run;
 use crate::harness::scene::{Scene, is_bound};
 use crate::harness::stack;
-use crate::harness::wait::{eventually, expect};
 
 const PODS: usize = 8;
 const LIMIT: Duration = Duration::from_secs(30);
@@ -38,11 +37,7 @@ async fn place(scene: &Scene<'_>, prefix: &str, profile: &Profile) -> BTreeMap<S
             .create_pod(pod_of(&format!("worker-{number}"), profile.name()))
             .await;
     }
-    eventually("all pods are bound", LIMIT, async || {
-        let bound = scene.pods().await.iter().filter(|pod| is_bound(pod)).count();
-        expect(bound == PODS, || format!("{bound} bound"))
-    })
-    .await;
+    scene.bound(PODS, LIMIT).await;
     let mut by_node = BTreeMap::new();
     for pod in scene.pods().await {
         *by_node
@@ -65,13 +60,7 @@ fn nodes_unfit_in_their_own_way_are_never_chosen_and_each_is_named_by_its_reason
         for reason in REASONS {
             // One node each: the scheduler counts nodes by text.
             let tally = format!("1 {}", reason.text());
-            eventually(&format!("an event says: {tally}"), LIMIT, async || {
-                let events = scene.events_of("one-more").await;
-                expect(events.iter().any(|text| text.contains(&tally)), || {
-                    format!("{events:?}")
-                })
-            })
-            .await;
+            scene.sees_event("one-more", &tally, LIMIT).await;
         }
         assert!(!is_bound(&scene.pod("one-more").await));
         scene.close().await;
@@ -85,11 +74,7 @@ fn without_the_extender_the_next_pod_lands_on_an_unfit_node() {
         let scene = Scene::open(stack::without_extender().await, "t3-unasked").await;
         place(&scene, "t3x", &profile).await;
         scene.create_pod(pod_of("one-more", profile.name())).await;
-        eventually("the next pod is bound", LIMIT, async || {
-            let pod = scene.pod("one-more").await;
-            expect(is_bound(&pod), || pod["status"].to_string())
-        })
-        .await;
+        scene.sees_bound("one-more", LIMIT).await;
         let unfit = scene
             .pods()
             .await

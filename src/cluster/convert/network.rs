@@ -239,6 +239,7 @@ struct IpamObject {
     r#type: Option<String>,
     default_ipv4_ippool: Option<Vec<String>>,
     default_ipv6_ippool: Option<Vec<String>>,
+    match_master_subnet: Option<bool>,
 }
 
 impl ConfigObject {
@@ -277,6 +278,7 @@ impl ConfigObject {
             .map_or(Ipam::Unlimited, |ipam| Ipam::Spiderpool {
                 v4: ipam.default_ipv4_ippool.unwrap_or_default(),
                 v6: ipam.default_ipv6_ippool.unwrap_or_default(),
+                by_subnet: ipam.match_master_subnet.unwrap_or(false),
             });
         Attachment {
             plugin,
@@ -322,6 +324,9 @@ struct Block {
 struct PoolsObject {
     ipv4: Option<Vec<String>>,
     ipv6: Option<Vec<String>>,
+    /// Spiderpool takes it over for `sriov` only (`pkg/multuscniconfig`).
+    #[serde(rename = "matchMasterSubnet")]
+    match_master_subnet: Option<bool>,
 }
 
 impl MultusSpec {
@@ -365,6 +370,8 @@ impl MultusSpec {
             Ipam::Spiderpool {
                 v4: pools.ipv4.unwrap_or_default(),
                 v6: pools.ipv6.unwrap_or_default(),
+                by_subnet: self.cni_type.as_deref() == Some("sriov")
+                    && pools.match_master_subnet.unwrap_or(false),
             }
         };
         Attachment {

@@ -230,6 +230,7 @@ fn among_equals_a_pod_goes_where_it_strands_nothing() {
         network.ipam = crate::decide::network::Ipam::Spiderpool {
             v4: vec!["p-*".to_owned()],
             v6: Vec::new(),
+            by_subnet: false,
         };
     });
     assert_eq!(

@@ -43,6 +43,7 @@ pub(crate) const CRDS: Kind = kind(
     "CustomResourceDefinition",
     "customresourcedefinitions",
 );
+pub(crate) const PRIORITY_CLASSES: Kind = kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
 pub(crate) const MUTATING_WEBHOOKS: Kind = kind(
     "admissionregistration.k8s.io/v1",
     "MutatingWebhookConfiguration",
@@ -54,6 +55,11 @@ pub(crate) const VALIDATING_WEBHOOKS: Kind = kind(
     "validatingwebhookconfigurations",
 );
 pub(crate) const POOLS: Kind = kind("spiderpool.spidernet.io/v2beta1", "SpiderIPPool", "spiderippools");
+pub(crate) const RESERVED_IPS: Kind = kind(
+    "spiderpool.spidernet.io/v2beta1",
+    "SpiderReservedIP",
+    "spiderreservedips",
+);
 pub(crate) const MULTUS_CONFIGS: Kind = kind(
     "spiderpool.spidernet.io/v2beta1",
     "SpiderMultusConfig",
@@ -193,8 +199,13 @@ impl Api {
     }
 
     pub(crate) async fn list(&self, at: &At) -> Vec<Value> {
-        let mut list = self.get(at).await.unwrap();
-        serde_json::from_value(list["items"].take()).unwrap()
+        self.try_list(at).await.unwrap()
+    }
+
+    /// The same while the API server may be down.
+    pub(crate) async fn try_list(&self, at: &At) -> Result<Vec<Value>, Refused> {
+        let mut list = self.get(at).await?;
+        Ok(serde_json::from_value(list["items"].take()).unwrap())
     }
 
     /// Applies a JSON merge patch.
@@ -212,6 +223,21 @@ impl Api {
 
     pub(crate) async fn delete(&self, at: &At) -> Result<Value, Refused> {
         self.send(Method::DELETE, &at.path(), "application/json", &Value::Null)
+            .await
+    }
+
+    /// Writes the pod's Binding.
+    pub(crate) async fn bind(&self, pod: &At, mut binding: Value) -> Result<Value, Refused> {
+        binding["apiVersion"] = json!("v1");
+        binding["kind"] = json!("Binding");
+        let path = format!("{}/binding", pod.path());
+        self.send(Method::POST, &path, "application/json", &binding).await
+    }
+
+    /// Deletes without the time in which a node would stop the pod.
+    pub(crate) async fn delete_now(&self, at: &At) -> Result<Value, Refused> {
+        let path = format!("{}?gracePeriodSeconds=0", at.path());
+        self.send(Method::DELETE, &path, "application/json", &Value::Null)
             .await
     }
 

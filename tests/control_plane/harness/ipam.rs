@@ -20,22 +20,42 @@ pub(crate) struct Attachment<'a> {
 impl Attachment<'_> {
     /// CNI ADD: an address from the network's own pools, without the prefix length, or what the agent said.
     pub(crate) async fn add(&self, socket: &Path, pools: &[String]) -> Result<String, String> {
+        let mut addresses = self.add_both(socket, pools, &[]).await?;
+        Ok(addresses.remove(0))
+    }
+
+    /// CNI ADD: the interface's addresses of both families, at least one, without their prefix lengths.
+    pub(crate) async fn add_both(
+        &self,
+        socket: &Path,
+        v4: &[String],
+        v6: &[String],
+    ) -> Result<Vec<String>, String> {
         let mut request = self.request();
-        request["defaultIPV4IPPool"] = json!(pools);
+        request["defaultIPV4IPPool"] = json!(v4);
+        request["defaultIPV6IPPool"] = json!(v6);
         request["cleanGateway"] = json!(true);
         let answer = call(socket, Method::POST, &request).await?;
+        // The answer may name other interfaces of the pod, too; without one for its own the plugin fails.
         let ips = answer["ips"].as_array().cloned().unwrap_or_default();
-        let own = ips
+        let own: Vec<String> = ips
             .iter()
-            .find(|ip| ip["nic"] == self.interface)
-            .ok_or_else(|| format!("no address in {answer}"))?;
-        Ok(own["address"]
-            .as_str()
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap()
-            .to_owned())
+            .filter(|ip| ip["nic"] == self.interface)
+            .map(|ip| {
+                ip["address"]
+                    .as_str()
+                    .unwrap()
+                    .split('/')
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        if own.is_empty() {
+            Err(format!("no address in {answer}"))
+        } else {
+            Ok(own)
+        }
     }
 
     /// CNI DEL; the agent gives back all addresses of the pod.

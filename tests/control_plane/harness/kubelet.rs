@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,6 +30,15 @@ pub(crate) struct Sandbox {
     pub(crate) failure: Option<String>,
 }
 
+/// How often the IPAM is asked again.
+#[derive(Clone, Copy, PartialEq)]
+enum Patience {
+    /// Not at all: a failure is what the test is about.
+    None,
+    /// Until the pod has its addresses.
+    Endless,
+}
+
 /// A background task that ends with this value.
 pub(crate) struct Kubelet {
     sandboxes: Arc<Mutex<BTreeMap<String, Sandbox>>>,
@@ -40,8 +49,18 @@ impl Kubelet {
     /// Serves the pods of one namespace, on whichever nodes they are.
     /// `delay` is how long a node takes before it asks for a pod's addresses.
     pub(crate) fn start(plane: &'static ControlPlane, namespace: &str, delay: Duration) -> Self {
+        Self::with(plane, namespace, delay, Patience::None)
+    }
+
+    /// The same while parts of the cluster come and go: whatever the IPAM says, it is asked again, as a kubelet does.
+    pub(crate) fn start_patient(plane: &'static ControlPlane, namespace: &str, delay: Duration) -> Self {
+        Self::with(plane, namespace, delay, Patience::Endless)
+    }
+
+    fn with(plane: &'static ControlPlane, namespace: &str, delay: Duration, patience: Patience) -> Self {
         let sandboxes = Arc::new(Mutex::new(BTreeMap::new()));
-        let task = tokio::spawn(serve(plane, namespace.to_owned(), delay, Arc::clone(&sandboxes)));
+        let namespace = namespace.to_owned();
+        let task = tokio::spawn(serve(plane, namespace, delay, patience, Arc::clone(&sandboxes)));
         Self { sandboxes, task }
     }
 
@@ -68,12 +87,21 @@ async fn serve(
     plane: &'static ControlPlane,
     namespace: String,
     delay: Duration,
+    patience: Patience,
     sandboxes: Arc<Mutex<BTreeMap<String, Sandbox>>>,
 ) {
     let mut started = BTreeMap::new();
     let mut work = JoinSet::new();
     loop {
-        let pods = plane.api.list(&PODS.within(&namespace)).await;
+        let began = Instant::now();
+        let pods = match plane.api.try_list(&PODS.within(&namespace)).await {
+            Ok(pods) => pods,
+            Err(refused) => {
+                assert!(patience == Patience::Endless, "{}", refused.message);
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         let mut present = BTreeSet::new();
         for pod in pods {
             let uid = text(&pod["metadata"]["uid"]);
@@ -86,8 +114,15 @@ async fn serve(
                 let sandboxes = Arc::clone(&sandboxes);
                 work.spawn(async move {
                     tokio::time::sleep(delay).await;
-                    let sandbox = make_sandbox(plane, &pod).await;
-                    sandboxes.lock().unwrap().insert(uid, sandbox);
+                    loop {
+                        let sandbox = make_sandbox(plane, &pod).await;
+                        let failed = sandbox.failure.is_some();
+                        sandboxes.lock().unwrap().insert(uid.clone(), sandbox);
+                        if !failed || patience == Patience::None || is_gone(plane, &pod).await {
+                            break;
+                        }
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 });
             }
         }
@@ -101,13 +136,14 @@ async fn serve(
             if sandboxes.lock().unwrap().contains_key(&uid) {
                 let pod = started.remove(&uid).unwrap();
                 let namespace = namespace.clone();
-                work.spawn(async move { release(plane, &namespace, &pod, &uid).await });
+                work.spawn(async move { release(plane, &namespace, &pod, &uid, patience).await });
             }
         }
         while let Some(done) = work.try_join_next() {
             done.unwrap();
         }
-        tokio::time::sleep(PAUSE).await;
+        // Reading hundreds of pods is work; most of the machine is for others.
+        tokio::time::sleep(PAUSE.max(began.elapsed() * 3)).await;
     }
 }
 
@@ -160,18 +196,29 @@ async fn add(plane: &ControlPlane, attachment: &Attachment<'_>, pools: &[String]
     Err(format!("{RACES} lost races"))
 }
 
-async fn release(plane: &ControlPlane, namespace: &str, pod: &str, uid: &str) {
+/// Whether the pod is gone for certain.
+async fn is_gone(plane: &ControlPlane, pod: &Value) -> bool {
+    let [namespace, name] = ["namespace", "name"].map(|key| text(&pod["metadata"][key]));
+    match plane.api.get(&PODS.within(&namespace).named(&name)).await {
+        Ok(now) => now["metadata"]["uid"] != pod["metadata"]["uid"],
+        Err(refused) => refused.message.contains("not found"),
+    }
+}
+
+async fn release(plane: &ControlPlane, namespace: &str, pod: &str, uid: &str, patience: Patience) {
     let attachment = Attachment {
         namespace,
         pod,
         uid,
         interface: "net1",
     };
-    let released = attachment.delete(plane.spiderpool().socket()).await;
-    assert!(
-        released.is_ok(),
-        "the IPAM does not take back the addresses of {pod}: {released:?}"
-    );
+    while let Err(problem) = attachment.delete(plane.spiderpool().socket()).await {
+        assert!(
+            patience == Patience::Endless,
+            "the IPAM does not take back the addresses of {pod}: {problem}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Namespace, name and interface of each network that the pod's annotation lists; our webhook writes the JSON form.

@@ -4,14 +4,17 @@
 //! - [`tools`] builds or finds the binaries, [`run_folder`] holds a run's files, [`process`] starts processes that can
 //!   never outlive this one, [`ports`] and [`certs`] give them addresses and identities.
 //! - [`plane`] is the control plane that all tests share; [`spiderpool`] is the part of it that hands out addresses.
-//! - [`stack`] is one `pointsman serve` with the kube-scheduler that asks it.
+//! - [`stack`] is one `pointsman serve` with the kube-scheduler that asks it ([`scheduler`]); [`faults`] can stand
+//!   between any two, and [`another`] is an extender that is not ours.
 //! - [`nodes`], [`objects`] make what a cluster's admin would make; [`ipam`] and [`kubelet`] do what a node would do.
 //! - [`others`] are webhooks of other people's.
 //! - [`scene`] is a test's own corner of the cluster, and tells what happened there when the test fails.
 
+pub(crate) mod another;
 pub(crate) mod api;
 pub(crate) mod base64;
 pub(crate) mod certs;
+pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod ipam;
 pub(crate) mod kubelet;
@@ -23,6 +26,8 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod run_folder;
 pub(crate) mod scene;
+pub(crate) mod scheduler;
+pub(crate) mod seeded;
 pub(crate) mod spiderpool;
 pub(crate) mod stack;
 pub(crate) mod tls;

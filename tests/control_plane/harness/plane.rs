@@ -17,7 +17,7 @@ use super::api::{
 use super::base64;
 use super::certs::{self, Authority};
 use super::ports;
-use super::process::{Process, Program};
+use super::process::{Process, Program, Restartable};
 use super::run_folder::{self, RunFolder};
 use super::spiderpool::Spiderpool;
 use super::tools::Tools;
@@ -65,6 +65,10 @@ pub(crate) struct ControlPlane {
     pub(crate) run: RunFolder,
     pub(crate) authority: Authority,
     pub(crate) api: Api,
+    pub(crate) apiserver: Restartable,
+    /// Where etcd and the API server listen.
+    pub(crate) etcd: String,
+    pub(crate) server: String,
     processes: Vec<Process>,
     spiderpool: Option<Spiderpool>,
 }
@@ -90,7 +94,7 @@ impl ControlPlane {
         let (etcd, etcd_url) = start_etcd(&tools, &run).await;
         let (apiserver, server) = start_apiserver(&tools, &run, &authority, &etcd_url).await;
         for (user, _) in USERS {
-            write_kubeconfig(&run, &authority, &server, user);
+            write_kubeconfig(&run, &authority, &server, user, "");
         }
         let kubeconfig = run.path().join(kubeconfig_name("admin"));
         let mut plane = Self {
@@ -98,13 +102,40 @@ impl ControlPlane {
             tools,
             run,
             authority,
-            processes: vec![etcd, apiserver],
+            apiserver,
+            etcd: etcd_url,
+            server,
+            processes: vec![etcd],
             spiderpool: None,
         };
         let controller_manager = plane.start_controller_manager();
         let kwok = plane.start_kwok();
         plane.processes.extend([controller_manager, kwok]);
         plane
+    }
+
+    /// The kubeconfig of one of the users that leads to the API server through another port.
+    pub(crate) fn kubeconfig_through(&self, port: u16, user: &str) -> PathBuf {
+        let server = format!("https://127.0.0.1:{port}");
+        write_kubeconfig(&self.run, &self.authority, &server, user, &format!("{port}-"))
+    }
+
+    /// Starts again, from now on, whatever of the cluster's parts ends by itself, as kubelets do.
+    pub(crate) fn keep_running(&'static self) {
+        tokio::spawn(self.spiderpool().keep_running());
+    }
+
+    /// Waits until the API server answers.
+    pub(crate) async fn answers(&self) {
+        eventually("kube-apiserver is back", START, async || {
+            let request = Request::get("/readyz").body(Vec::new()).unwrap();
+            let client = client(&self.kubeconfig("admin")).await;
+            client
+                .request_text(request)
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await;
     }
 
     /// The kubeconfig of one of the users.
@@ -119,7 +150,8 @@ impl ControlPlane {
     /// The ids of all processes that were started.
     pub(crate) fn process_ids(&self) -> Vec<u32> {
         let spiderpool = self.spiderpool.iter().flat_map(Spiderpool::processes);
-        self.processes.iter().chain(spiderpool).map(Process::id).collect()
+        let others = self.processes.iter().map(Process::id).chain(spiderpool);
+        others.chain([self.apiserver.id()]).collect()
     }
 
     fn start_controller_manager(&self) -> Process {
@@ -270,7 +302,7 @@ async fn start_apiserver(
     run: &RunFolder,
     authority: &Authority,
     etcd: &str,
-) -> (Process, String) {
+) -> (Restartable, String) {
     let leaf = authority.leaf();
     let certificate = run.write("apiserver.crt", leaf.certificate);
     let key = run.write("apiserver.key", leaf.key);
@@ -283,7 +315,7 @@ async fn start_apiserver(
     let tokens = run.write("tokens.csv", tokens.collect::<String>());
     for _ in 0..TRIES {
         let port = ports::free();
-        let mut apiserver = Program::new("kube-apiserver", &tools.kubernetes("kube-apiserver"))
+        let program = Program::new("kube-apiserver", &tools.kubernetes("kube-apiserver"))
             .arg(format!("--etcd-servers={etcd}"))
             .args([
                 "--bind-address=127.0.0.1",
@@ -312,12 +344,12 @@ async fn start_apiserver(
                 "--max-requests-inflight=0",
                 "--max-mutating-requests-inflight=0",
                 "--enable-priority-and-fairness=false",
-            ])
-            .start(run.log("kube-apiserver"));
+            ]);
+        let mut apiserver = program.clone().start(run.log("kube-apiserver"));
         let server = format!("https://127.0.0.1:{port}");
-        let kubeconfig = write_kubeconfig(run, authority, &server, "admin");
+        let kubeconfig = write_kubeconfig(run, authority, &server, "admin", "");
         if answers(&mut apiserver, &client(&kubeconfig).await).await {
-            return (apiserver, server);
+            return (Restartable::of(program, apiserver), server);
         }
     }
     panic!("kube-apiserver found no free port in {TRIES} tries");
@@ -373,7 +405,13 @@ fn token(user: &str) -> String {
     format!("test-{}", user.replace(':', "-"))
 }
 
-fn write_kubeconfig(run: &RunFolder, authority: &Authority, server: &str, user: &str) -> PathBuf {
+fn write_kubeconfig(
+    run: &RunFolder,
+    authority: &Authority,
+    server: &str,
+    user: &str,
+    prefix: &str,
+) -> PathBuf {
     let authority = base64::encode(authority.certificate().as_bytes());
     let kubeconfig = json!({
         "apiVersion": "v1",
@@ -384,7 +422,10 @@ fn write_kubeconfig(run: &RunFolder, authority: &Authority, server: &str, user: 
         "users": [{"name": user, "user": {"token": token(user)}}],
     });
     // JSON is YAML.
-    run.write(&kubeconfig_name(user), format!("{kubeconfig:#}"))
+    run.write(
+        &format!("{prefix}{}", kubeconfig_name(user)),
+        format!("{kubeconfig:#}"),
+    )
 }
 
 fn kubeconfig_name(user: &str) -> String {

@@ -9,12 +9,14 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::wait::eventually;
 
 /// `$1` is the log. Prints the process id, then waits for the process or for the end of standard input.
-/// The guard is a job of its own, so that it still acts when a Ctrl-C ends the supervisor itself.
+/// The guard is a job of its own, so that it still acts when a Ctrl-C ends the supervisor itself; a process that is only
+/// stopped for a while has not ended (`-f`).
 const SUPERVISOR: &str = r#"
 set -m
 log=$1; shift
@@ -24,12 +26,13 @@ child=$!
 echo "$child"
 { cat >/dev/null; kill -KILL -- "-$child"; } <&0 >/dev/null 2>&1 &
 guard=$!
-wait "$child"; status=$?
+wait -f "$child"; status=$?
 kill -KILL -- "-$guard" 2>/dev/null
 exit "$status"
 "#;
 
 /// What to start: a binary, its arguments and what it needs in its environment.
+#[derive(Clone)]
 pub(crate) struct Program {
     name: String,
     command: Vec<String>,
@@ -142,6 +145,48 @@ impl Drop for Process {
     fn drop(&mut self) {
         drop(self.lifeline.take());
         let _ = self.supervisor.wait();
+    }
+}
+
+/// A program that is killed and started again, always in the same way.
+pub(crate) struct Restartable {
+    program: Program,
+    process: Mutex<Process>,
+}
+
+impl Restartable {
+    /// A running process of this program.
+    pub(crate) fn of(program: Program, process: Process) -> Self {
+        let process = Mutex::new(process);
+        Self { program, process }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.process().log.clone()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process().id
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.process().runs()
+    }
+
+    /// `kill -9`; it is gone when this returns.
+    pub(crate) fn kill(&self) {
+        let mut process = self.process();
+        process.signal("KILL");
+        let _ = process.supervisor.wait();
+    }
+
+    pub(crate) fn start_again(&self) {
+        let log = self.log();
+        *self.process() = self.program.clone().start(log);
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

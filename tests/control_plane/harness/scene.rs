@@ -27,6 +27,30 @@ impl<'a> Scene<'a> {
 
     /// The same with nodes that take so long before they ask for a pod's addresses.
     pub(crate) async fn open_slow(stack: &'a Stack, namespace: &str, delay: Duration) -> Self {
+        Self::make_namespace(stack, namespace).await;
+        Self::with(stack, namespace, Kubelet::start(stack.plane(), namespace, delay))
+    }
+
+    /// The same with nodes that ask again whatever the IPAM says.
+    pub(crate) async fn open_patient(stack: &'a Stack, namespace: &str, delay: Duration) -> Self {
+        Self::make_namespace(stack, namespace).await;
+        Self::with(
+            stack,
+            namespace,
+            Kubelet::start_patient(stack.plane(), namespace, delay),
+        )
+    }
+
+    fn with(stack: &'a Stack, namespace: &str, kubelet: Kubelet) -> Self {
+        Self {
+            plane: stack.plane(),
+            stack,
+            namespace: namespace.to_owned(),
+            kubelet,
+        }
+    }
+
+    async fn make_namespace(stack: &Stack, namespace: &str) {
         let plane = stack.plane();
         let labels = json!({"pointsman-test/stack": stack.name()});
         plane
@@ -44,12 +68,6 @@ impl<'a> Scene<'a> {
             async || plane.api.get(&account).await.map_err(|refused| refused.message),
         )
         .await;
-        Self {
-            plane,
-            stack,
-            namespace: namespace.to_owned(),
-            kubelet: Kubelet::start(plane, namespace, delay),
-        }
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -70,6 +88,40 @@ impl<'a> Scene<'a> {
 
     pub(crate) async fn create_pod(&self, pod: Value) -> Value {
         self.api().create(&self.pods_at(), pod).await.unwrap()
+    }
+
+    /// Waits until so many pods are bound.
+    pub(crate) async fn bound(&self, pods: usize, limit: Duration) {
+        let what = format!("{pods} pods are bound in {}", self.namespace);
+        eventually(&what, limit, async || {
+            let bound = self.pods().await.iter().filter(|pod| is_bound(pod)).count();
+            expect(bound == pods, || format!("{bound} bound"))
+        })
+        .await;
+    }
+
+    /// Waits until this pod is bound, and returns it.
+    pub(crate) async fn sees_bound(&self, name: &str, limit: Duration) -> Value {
+        eventually(&format!("{name} is bound"), limit, async || {
+            let pod = self.pod(name).await;
+            if is_bound(&pod) {
+                Ok(pod)
+            } else {
+                Err(pod["status"].to_string())
+            }
+        })
+        .await
+    }
+
+    /// Waits until an event about a pod contains this text.
+    pub(crate) async fn sees_event(&self, pod: &str, text: &str, limit: Duration) {
+        eventually(&format!("an event of {pod} says {text:?}"), limit, async || {
+            let events = self.events_of(pod).await;
+            expect(events.iter().any(|event| event.contains(text)), || {
+                format!("{events:?}")
+            })
+        })
+        .await;
     }
 
     /// The texts of all events about a pod: what `kubectl describe` shows below it.

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use super::api::{DEPLOYMENTS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS};
 use super::plane::{ControlPlane, START, TRIES, listens};
 use super::ports;
-use super::process::{Process, Program};
+use super::process::{Program, Restartable};
 use super::wait::eventually;
 
 /// Spiderpool's own namespace.
@@ -19,9 +19,12 @@ pub(crate) const NAMESPACE: &str = "spiderpool";
 /// The node its pods are bound to. Nothing else fits there: it has no resources and a taint.
 const HOST: &str = "spiderpool-host";
 
+/// How often in a row the agent's socket may refuse before it is started again: it needs some seconds to open it.
+const PATIENCE: u32 = 12;
+
 pub(crate) struct Spiderpool {
-    controller: Process,
-    agent: Process,
+    controller: Restartable,
+    agent: Restartable,
     socket: PathBuf,
 }
 
@@ -41,7 +44,7 @@ impl Spiderpool {
         let configuration = json!({
             "ipamUnixSocketPath": socket,
             "enableIPv4": true,
-            "enableIPv6": false,
+            "enableIPv6": true,
             "enableStatefulSet": true,
             "enableSpiderSubnet": false,
             "tuneSysctlConfig": false,
@@ -63,8 +66,32 @@ impl Spiderpool {
         }
     }
 
-    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
-        [&self.controller, &self.agent].into_iter()
+    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
+        [self.controller.id(), self.agent.id()].into_iter()
+    }
+
+    /// What a kubelet does for them: both end when they lose the API server for long, and the agent may hang on the way
+    /// with its socket gone, as its liveness probe would tell.
+    pub(crate) async fn keep_running(&self) {
+        let mut silent = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if !self.controller.runs() {
+                self.controller.start_again();
+            }
+            let listens = UnixStream::connect(&self.socket).await.is_ok();
+            silent = if listens { 0 } else { silent + 1 };
+            if silent == PATIENCE {
+                silent = 0;
+                self.agent.kill();
+                self.agent.start_again();
+            }
+        }
+    }
+
+    /// The IPAM itself.
+    pub(crate) fn agent(&self) -> &Restartable {
+        &self.agent
     }
 
     /// The socket on which the agent serves CNI plugins.
@@ -117,10 +144,10 @@ async fn start_controller(
     configuration: &Path,
     certificate: &Path,
     key: &Path,
-) -> Process {
+) -> Restartable {
     for _ in 0..TRIES {
         let [health, metrics, webhook] = [ports::free(), ports::free(), ports::free()];
-        let mut controller = Program::new(
+        let program = Program::new(
             "spiderpool-controller",
             &plane.tools.spiderpool("spiderpool-controller"),
         )
@@ -137,19 +164,19 @@ async fn start_controller(
         .env("SPIDERPOOL_HEALTH_PORT", health.to_string())
         .env("SPIDERPOOL_METRIC_HTTP_PORT", metrics.to_string())
         .env("SPIDERPOOL_WEBHOOK_PORT", webhook.to_string())
-        .env("SPIDERPOOL_GOPS_LISTEN_PORT", "")
-        .start(plane.run.log("spiderpool-controller"));
+        .env("SPIDERPOOL_GOPS_LISTEN_PORT", "");
+        let mut controller = program.clone().start(plane.run.log("spiderpool-controller"));
         if listens(&mut controller, &format!("http://127.0.0.1:{webhook}")).await {
-            return controller;
+            return Restartable::of(program, controller);
         }
     }
     panic!("spiderpool-controller found no free port in {TRIES} tries");
 }
 
-async fn start_agent(plane: &ControlPlane, configuration: &Path) -> Process {
+async fn start_agent(plane: &ControlPlane, configuration: &Path) -> Restartable {
     for _ in 0..TRIES {
         let [health, metrics] = [ports::free(), ports::free()];
-        let mut agent = Program::new("spiderpool-agent", &plane.tools.spiderpool("spiderpool-agent"))
+        let program = Program::new("spiderpool-agent", &plane.tools.spiderpool("spiderpool-agent"))
             .args(["daemon", "--config-path"])
             .arg(configuration.display().to_string())
             .env("KUBECONFIG", plane.kubeconfig("admin").display().to_string())
@@ -159,10 +186,10 @@ async fn start_agent(plane: &ControlPlane, configuration: &Path) -> Process {
             .env("MULTUS_CLUSTER_NETWORK", "kube-system/cluster-network")
             .env("SPIDERPOOL_HEALTH_PORT", health.to_string())
             .env("SPIDERPOOL_METRIC_HTTP_PORT", metrics.to_string())
-            .env("SPIDERPOOL_GOPS_LISTEN_PORT", "")
-            .start(plane.run.log("spiderpool-agent"));
+            .env("SPIDERPOOL_GOPS_LISTEN_PORT", "");
+        let mut agent = program.clone().start(plane.run.log("spiderpool-agent"));
         if listens(&mut agent, &format!("http://127.0.0.1:{health}")).await {
-            return agent;
+            return Restartable::of(program, agent);
         }
     }
     panic!("spiderpool-agent found no free port in {TRIES} tries");

@@ -4,12 +4,11 @@
 //! Most tests share the stack of [`shared`]; those that stop or kill the program have their own. [`without_extender`]
 //! is the proof that a test can fail: the same webhook, and a scheduler that was never told of the extender.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Request;
 use hyper::body::Bytes;
@@ -21,13 +20,13 @@ use super::api::{MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS};
 use super::base64;
 use super::certs::Authority;
 use super::http;
-use super::nodes::PREFIX;
-use super::plane::{self, ControlPlane, OUR_NAMESPACE, START, TEST_USER, TRIES, listens};
+use super::plane::{self, ControlPlane, OUR_NAMESPACE, START, TEST_USER};
 use super::ports;
-use super::process::{Process, Program};
+use super::process::{Process, Program, Restartable};
 use super::run_folder::tail;
+use super::scheduler::{self, Scheduling};
 use super::tls;
-use super::wait::eventually;
+use super::wait::{eventually, expect};
 
 /// The resource names of all tests that share a stack: a scheduler reads its extender's once, at its start.
 const TESTS: &[&str] = &["t1", "t3", "t2x", "t3x", "t4x", "t5x"];
@@ -88,8 +87,11 @@ pub(crate) struct Setup<'a> {
     tests: &'a [&'a str],
     asks: Asks,
     certificate: Certificate,
+    scheduling: Scheduling,
     ports: Ports,
     called: Ports,
+    kubeconfig: Option<PathBuf>,
+    settings: Value,
 }
 
 impl<'a> Setup<'a> {
@@ -101,8 +103,11 @@ impl<'a> Setup<'a> {
             tests,
             asks: Asks::Us,
             certificate: Certificate::Folder,
+            scheduling: Scheduling::default(),
             ports,
             called: ports,
+            kubeconfig: None,
+            settings: json!({}),
         }
     }
 
@@ -114,8 +119,22 @@ impl<'a> Setup<'a> {
         Self { certificate, ..self }
     }
 
+    pub(crate) fn scheduling(self, scheduling: Scheduling) -> Self {
+        Self { scheduling, ..self }
+    }
+
+    /// The program comes to the API server by this file.
+    pub(crate) fn kubeconfig(self, kubeconfig: PathBuf) -> Self {
+        let kubeconfig = Some(kubeconfig);
+        Self { kubeconfig, ..self }
+    }
+
+    /// More of the program's configuration: these fields of the file.
+    pub(crate) fn settings(self, settings: Value) -> Self {
+        Self { settings, ..self }
+    }
+
     /// Puts something in between: the program listens on `ports`, the cluster calls it on `called`.
-    #[allow(dead_code, reason = "only `make record` does")]
     pub(crate) fn behind(self, ports: Ports, called: Ports) -> Self {
         Self {
             ports,
@@ -132,8 +151,11 @@ impl<'a> Setup<'a> {
             plane,
             ports: self.ports,
             certificate: self.certificate,
+            binds: self.scheduling.binds,
+            kubeconfig: self.kubeconfig.unwrap_or_else(|| plane.kubeconfig(TEST_USER)),
+            settings: self.settings,
             serve: Mutex::new(None),
-            scheduler: start_scheduler(plane, self.name, self.tests, extender).await,
+            scheduler: scheduler::start(plane, self.name, self.tests, extender, &self.scheduling).await,
         };
         if self.certificate == Certificate::Folder {
             write_certificate(plane, self.name, &plane.authority);
@@ -149,8 +171,11 @@ pub(crate) struct Stack {
     plane: &'static ControlPlane,
     ports: Ports,
     certificate: Certificate,
+    binds: bool,
+    kubeconfig: PathBuf,
+    settings: Value,
     serve: Mutex<Option<Process>>,
-    scheduler: Process,
+    pub(crate) scheduler: Restartable,
 }
 
 impl Stack {
@@ -213,6 +238,34 @@ impl Stack {
         samples.sum()
     }
 
+    /// Nothing changes for so many waiting pods, so asking again would be for nothing: kube-scheduler asks once more
+    /// after it has written down the refusal, and then no more. Other tests make and delete nodes and pods meanwhile,
+    /// and each of those wakes every pod that waits; so one quiet spell of ten seconds must come. A text that varies
+    /// would never allow one.
+    pub(crate) async fn costs_at_most_two_calls(&self, waiting: usize) {
+        let spell = Duration::from_secs(10);
+        let calls = async || {
+            self.metric("pointsman_extender_requests_total", &["verb=\"filter\""])
+                .await
+        };
+        let most = 2.0 * f64::from(u32::try_from(waiting).unwrap());
+        let (mut since, mut before) = (Instant::now(), calls().await);
+        eventually(
+            "waiting pods cost at most two filter calls each in ten seconds",
+            Duration::from_mins(3),
+            async || {
+                let asked = calls().await - before;
+                if asked > most {
+                    (since, before) = (Instant::now(), before + asked);
+                }
+                expect(since.elapsed() >= spell, || {
+                    format!("{asked} calls in {:?}", since.elapsed())
+                })
+            },
+        )
+        .await;
+    }
+
     /// `GET` on the admin listener.
     pub(crate) async fn get(&self, path: &str) -> Result<String, String> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.admin)).await;
@@ -247,10 +300,7 @@ impl Stack {
     }
 
     pub(crate) fn logs(&self) -> [PathBuf; 2] {
-        [
-            self.plane.run.log(&self.log_name()),
-            self.scheduler.log().to_owned(),
-        ]
+        [self.plane.run.log(&self.log_name()), self.scheduler.log()]
     }
 
     /// Where the program reads its certificate.
@@ -263,16 +313,19 @@ impl Stack {
     }
 
     fn program(&self) -> Program {
-        let configuration = json!({
+        let mut configuration = json!({
             "apiVersion": "config.pointsman.io/v1alpha1",
             "kind": "Configuration",
-            "scheduler": {"mode": "dedicated", "name": self.name},
+            "scheduler": {"mode": "dedicated", "name": self.name, "bind": self.binds},
             "webhook": {"configurationName": self.name},
             "certificate": match self.certificate {
                 Certificate::Folder => json!({}),
                 Certificate::OfItsOwn => json!({"lifetime": "12s", "caLifetime": "36s"}),
             },
         });
+        for (field, value) in self.settings.as_object().unwrap() {
+            configuration[field] = value.clone();
+        }
         let certificate = match self.certificate {
             Certificate::Folder => format!("--tls-dir={}", self.tls_folder().display()),
             Certificate::OfItsOwn => format!("--self-signed-secret={OUR_NAMESPACE}/{}", self.name),
@@ -288,10 +341,7 @@ impl Stack {
             .arg(format!("--admin-listen=127.0.0.1:{}", self.ports.admin))
             .arg(certificate)
             .arg(format!("--config={}", configuration.display()))
-            .env(
-                "KUBECONFIG",
-                self.plane.kubeconfig(TEST_USER).display().to_string(),
-            )
+            .env("KUBECONFIG", self.kubeconfig.display().to_string())
     }
 
     /// The configurations that `manifests/` ships, pointed at this stack's program and narrowed to its namespaces.
@@ -340,85 +390,6 @@ pub(crate) fn write_certificate(plane: &ControlPlane, stack: &str, authority: &A
         // They exist from the first time on.
         let _ = std::os::unix::fs::symlink(format!("..data/{file}"), folder.join(file));
     }
-}
-
-async fn start_scheduler(plane: &ControlPlane, name: &str, tests: &[&str], extender: Option<u16>) -> Process {
-    let resources: BTreeSet<String> = tests
-        .iter()
-        .flat_map(|test| (0..8).map(move |rail| format!("{PREFIX}/{test}_rail{rail}")))
-        .collect();
-    for _ in 0..TRIES {
-        let port = ports::free();
-        let configuration = json!({
-            "apiVersion": "kubescheduler.config.k8s.io/v1",
-            "kind": "KubeSchedulerConfiguration",
-            "leaderElection": {"leaderElect": false},
-            "clientConnection": {"kubeconfig": plane.kubeconfig("system:kube-scheduler"), "qps": 500, "burst": 1000},
-            "profiles": [{"schedulerName": name, "percentageOfNodesToScore": 100}],
-        });
-        let mut configuration = plane
-            .run
-            .write(&format!("{name}/scheduler-base.yaml"), configuration.to_string());
-        if let Some(extender) = extender {
-            let merged = scheduler_config(plane, name, &resources, &configuration, extender);
-            configuration = plane.run.write(&format!("{name}/scheduler.yaml"), merged);
-        }
-        let mut scheduler = Program::new("kube-scheduler", &plane.tools.kubernetes("kube-scheduler"))
-            .arg(format!("--config={}", configuration.display()))
-            .args([
-                "--bind-address=127.0.0.1",
-                "--authorization-always-allow-paths=/healthz,/readyz,/metrics",
-            ])
-            .arg(format!("--secure-port={port}"))
-            .arg(format!("--cert-dir={}", plane.run.path().join(name).display()))
-            .args(["--authentication-tolerate-lookup-failure=true", "-v=2"])
-            .start(plane.run.log(&format!("kube-scheduler-{name}")));
-        if listens(&mut scheduler, &format!("https://127.0.0.1:{port}")).await {
-            return scheduler;
-        }
-    }
-    panic!("kube-scheduler found no free port in {TRIES} tries");
-}
-
-/// What `pointsman scheduler-config` makes of a configuration without extenders: the real scheduler then takes it or not.
-fn scheduler_config(
-    plane: &ControlPlane,
-    name: &str,
-    resources: &BTreeSet<String>,
-    base: &Path,
-    extender: u16,
-) -> String {
-    let networks: Vec<Value> = resources
-        .iter()
-        .enumerate()
-        .map(|(number, resource)| {
-            json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-                "metadata": {"name": format!("n{number}"), "namespace": "default",
-                    "annotations": {"k8s.v1.cni.cncf.io/resourceName": resource}},
-                "spec": {"config": r#"{"type":"ib-sriov"}"#}})
-        })
-        .collect();
-    let networks = json!({"apiVersion": "v1", "kind": "List", "items": networks}).to_string();
-    let networks = plane.run.write(&format!("{name}/networks.json"), networks);
-    let settings = json!({"apiVersion": "config.pointsman.io/v1alpha1", "kind": "Configuration",
-        "scheduler": {"mode": "dedicated", "name": name}});
-    let settings = plane
-        .run
-        .write(&format!("{name}/settings.yaml"), settings.to_string());
-    let output = std::process::Command::new(our_binary())
-        .arg("scheduler-config")
-        .arg(format!("--from={}", networks.display()))
-        .arg(format!("--merge={}", base.display()))
-        .arg(format!("--config={}", settings.display()))
-        .arg(format!("--extender-url=http://127.0.0.1:{extender}"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The program under test. Cargo names it to tests, not to examples; those lie in a folder beside it.

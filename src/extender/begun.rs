@@ -1,0 +1,134 @@
+//! Gangs that have begun: some of their pods are bound, and others wait. One that must run in one domain and never gets
+//! whole is worth nothing and keeps others out. So where all that it still needs has room there, the room is held for as
+//! long as its pods wait, also after a restart, and after its places were given up because its pods came late. Where
+//! only a part has room nothing is held: another gang may be whole with it.
+
+use std::time::Instant;
+
+use super::ledger::{Book, Ledger};
+use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::decision::decide;
+use crate::decide::names::NodeName;
+use crate::decide::policy::Locality;
+use crate::decide::settings::Settings;
+
+/// Holds the rest of every gang that has begun, needs to be in one domain, and holds nothing.
+pub(super) fn hold_the_rest(
+    ledger: &Ledger,
+    book: &mut Book,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+    now: Instant,
+) {
+    for (at, members) in &snapshot.gangs {
+        let begun = !members.bound.is_empty() && !members.pending.is_empty();
+        if !begun || book.commitments().gangs.contains_key(at) || !book.is_to_be_held(at, now) {
+            continue;
+        }
+        hold_one(ledger, book, members, snapshot, settings, now);
+    }
+}
+
+fn hold_one(
+    ledger: &Ledger,
+    book: &mut Book,
+    members: &Members,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+    now: Instant,
+) {
+    let waiting = members.pending.iter().find_map(|uid| snapshot.pending.get(uid));
+    let Some(pod) = waiting else { return };
+    let Ok(Some(gang)) = &pod.gang else { return };
+    if !matches!(
+        gang.locality.as_ref().unwrap_or(&settings.locality),
+        Locality::Required(_)
+    ) {
+        return;
+    }
+    let everywhere: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+    let decision = decide(pod, &everywhere, snapshot, book.commitments(), settings);
+    if let Some((gang, hold)) = decision.gang {
+        let places = hold.places.iter().map(|place| place.pods).sum::<u32>();
+        if usize::try_from(places).is_ok_and(|places| places >= members.pending.len()) {
+            ledger.hold_gang(book, gang, Some(hold), now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decide::policy::Tier;
+    use crate::decide::testing::Cluster;
+    use crate::extender::ledger::Lifetimes;
+
+    const LIFETIMES: Lifetimes = Lifetimes {
+        hold: Duration::from_secs(30),
+        gang: Duration::from_mins(1),
+        reservation: Duration::from_mins(2),
+    };
+
+    /// A gang of four, one of them bound, in the only leaf group: with its rest, three of four VFs are taken.
+    fn begun(locality: &Locality) -> Cluster {
+        let cluster = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("a2", 3, "a");
+        let gang = cluster.gang("g", 4, locality);
+        let cluster = cluster.bound_of_gang("g-0", "a1", "g");
+        gang.into_iter().skip(1).fold(cluster, Cluster::pending)
+    }
+
+    /// How many pods of another gang of this size fit after a restart, and again so much later.
+    fn others_fit(cluster: &Cluster, size: u32, later: Duration) -> [bool; 2] {
+        let settings = Settings::default();
+        let ledger = Ledger::new(Arc::new(Arc::new(cluster.snapshot()).into()), LIFETIMES);
+        let other = cluster
+            .gang("other", size, &Locality::Required(Tier::LeafGroup))
+            .remove(0);
+        let everywhere: Vec<NodeName> = vec!["a1".into(), "a2".into()];
+        let began = Instant::now();
+        [began, began + later].map(|now| {
+            ledger.decide(now, |snapshot, book| {
+                hold_the_rest(&ledger, book, snapshot, &settings, now);
+                decide(&other, &everywhere, snapshot, book.commitments(), &settings).fits()
+            })
+        })
+    }
+
+    #[test]
+    fn the_rest_of_a_gang_that_has_begun_is_held_after_a_restart_and_for_as_long_as_its_pods_wait() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let late = LIFETIMES.gang + Duration::from_secs(1);
+        assert_eq!(
+            others_fit(&begun(&required), 1, late),
+            [true, true],
+            "one VF is left"
+        );
+        assert_eq!(others_fit(&begun(&required), 2, late), [false, false]);
+    }
+
+    #[test]
+    fn a_gang_that_has_begun_and_cannot_get_whole_keeps_nobody_out() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required).bound("x", "a2").bound("y", "a2");
+        assert_eq!(
+            others_fit(&cluster, 2, Duration::from_secs(2)),
+            [true, true],
+            "two VFs for three pods"
+        );
+    }
+
+    #[test]
+    fn a_gang_that_may_run_elsewhere_or_whose_pods_are_not_there_keeps_nobody_out() {
+        let preferred = Locality::Preferred(Tier::LeafGroup);
+        let late = Duration::from_secs(2);
+        assert_eq!(others_fit(&begun(&preferred), 4, late), [true, true]);
+        let alone = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("a2", 3, "a");
+        assert_eq!(
+            others_fit(&alone.bound_of_gang("g-0", "a1", "g"), 4, late),
+            [true, true]
+        );
+    }
+}

@@ -1,0 +1,449 @@
+//! Our prediction against the real IPAM: for made-up pools, networks, nodes and pods, what `filter` says of the pod on
+//! its node, and what spiderpool-agent then does when a node asks for the pod's addresses.
+//!
+//! Each world is tried in two ways. Its first pods ask one after the other, so that the records are always complete
+//! and the two must agree on every pod. The others are all asked about before any of them fetches an address, as in a
+//! burst; what was promised must then be kept to all of them, in whatever order they come, and those that were refused
+//! are asked about once more.
+//!
+//! A yes must never be wrong. A no may be wrong only where Spiderpool itself settles it by chance: between pools that
+//! several addresses can come from, it has no order that can be relied on.
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use pointsman::cluster::convert;
+use pointsman::cluster::index::Index;
+use pointsman::decide::claim::claim;
+use pointsman::decide::names::{NodeName, PoolName};
+use pointsman::decide::settings::Settings;
+use pointsman::extender::bind::{BindError, Binder, Binding};
+use pointsman::extender::events::Announcer;
+use pointsman::extender::ledger::{Ledger, Lifetimes};
+use pointsman::extender::nudge::Waiting;
+use pointsman::extender::{State, router};
+use pointsman::telemetry::metrics::Metrics;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use self::world::{Interface, MadePod, NODES as MADE_NODES, World};
+use crate::harness::api::{At, NAMESPACES, NETWORKS, NODES, PODS, POOLS, RESERVED_IPS, SERVICE_ACCOUNTS};
+use crate::harness::ipam::Attachment;
+use crate::harness::plane::{self, ControlPlane};
+use crate::harness::run;
+use crate::harness::seeded::Seeded;
+use crate::harness::wait::eventually;
+
+/// Worlds of three to six pools and eight pods each; `WORLDS` in the environment asks for more.
+const WORLDS: usize = 60;
+
+/// How many worlds are tried side by side.
+const AT_ONCE: usize = 12;
+
+/// How many of a world's pods ask one after the other.
+const ONE_BY_ONE: usize = 4;
+
+#[test]
+fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
+    run(async {
+        let plane = plane::shared().await;
+        let seed = Seeded::seed(5);
+        let worlds = std::env::var("WORLDS").map_or(WORLDS, |worlds| worlds.parse().unwrap());
+        let trial = Trial::new(plane).await;
+        let numbers = futures::stream::iter(0..worlds);
+        let outcomes: Vec<Vec<Outcome>> = numbers
+            .map(|number| trial.play(World::make(number, seed)))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
+        report(&outcomes);
+
+        let wrong_yes: Vec<_> = outcomes.iter().filter(|outcome| outcome.wrong_yes()).collect();
+        assert!(
+            wrong_yes.is_empty(),
+            "promised and not kept: {}",
+            told(&wrong_yes)
+        );
+        let wrong_no: Vec<_> = outcomes.iter().filter(|outcome| outcome.wrong_no()).collect();
+        let unexplained: Vec<_> = wrong_no
+            .iter()
+            .copied()
+            .filter(|outcome| !outcome.by_chance)
+            .collect();
+        assert!(
+            unexplained.is_empty(),
+            "refused without need: {}",
+            told(&unexplained)
+        );
+        let refused = outcomes
+            .iter()
+            .filter(|outcome| outcome.refused.is_some())
+            .count();
+        assert!(
+            refused * 4 > outcomes.len() && (outcomes.len() - refused) * 4 > outcomes.len(),
+            "too one-sided to tell anything: {refused} refused of {}",
+            outcomes.len()
+        );
+        assert!(
+            wrong_no.len() * 20 <= outcomes.len(),
+            "more than one in twenty: {}",
+            told(&wrong_no)
+        );
+    });
+}
+
+/// What was said of a pod, and what became of it.
+struct Outcome {
+    pod: String,
+    burst: bool,
+    /// The reason, when it was refused.
+    refused: Option<String>,
+    /// Its addresses, all different; or what the agent said.
+    agent: Result<Vec<String>, String>,
+    /// Whether the order in which Spiderpool tries pools can matter to it.
+    by_chance: bool,
+}
+
+/// Several outcomes as lines.
+fn told(outcomes: &[&Outcome]) -> String {
+    let line = |outcome: &&Outcome| {
+        let Outcome {
+            pod,
+            burst,
+            refused,
+            agent,
+            by_chance,
+        } = outcome;
+        format!(
+            "\n- {pod}\n  said: {refused:?}; the agent: {agent:?}; in a burst: {burst}; by chance: {by_chance}"
+        )
+    };
+    outcomes.iter().map(line).collect()
+}
+
+impl Outcome {
+    fn wrong_yes(&self) -> bool {
+        self.refused.is_none() && self.agent.is_err()
+    }
+
+    fn wrong_no(&self) -> bool {
+        self.refused.is_some() && self.agent.is_ok()
+    }
+}
+
+fn report(outcomes: &[Outcome]) {
+    let mut tally: BTreeMap<(&str, bool), usize> = BTreeMap::new();
+    for outcome in outcomes {
+        let said = outcome.refused.as_deref().unwrap_or("fits");
+        *tally.entry((said, outcome.agent.is_ok())).or_default() += 1;
+    }
+    eprintln!(
+        "{} pods; what was said, and whether the agent gave them their addresses:",
+        outcomes.len()
+    );
+    for ((said, given), pods) in tally {
+        eprintln!("{pods:5} {given:5} {said}");
+    }
+}
+
+/// The program's own index, ledger and filter, filled from the API server, and the real agent.
+struct Trial {
+    plane: &'static ControlPlane,
+    index: Index,
+    settings: Arc<Settings>,
+    state: State,
+}
+
+/// Nobody is bound here: the pods name their nodes themselves.
+struct Nobody;
+
+impl Binder for Nobody {
+    fn bind(&self, _: Binding) -> BoxFuture<'_, Result<(), BindError>> {
+        Box::pin(async { Err(BindError::Refused("nothing is bound here".to_owned())) })
+    }
+}
+
+impl Trial {
+    async fn new(plane: &'static ControlPlane) -> Self {
+        let settings = Arc::new(Settings::default());
+        let index = Index::new(Arc::clone(&settings));
+        let lifetimes = Lifetimes {
+            hold: Duration::from_secs(30),
+            gang: Duration::from_mins(1),
+            reservation: Duration::from_mins(2),
+        };
+        let metrics = Arc::new(Metrics::new());
+        let state = State {
+            ledger: Arc::new(Ledger::new(index.published(), lifetimes)),
+            waiting: Arc::new(Waiting::default()),
+            settings: Arc::clone(&settings),
+            binder: Arc::new(Nobody),
+            is_ready: Arc::new(|| true),
+            announcer: Arc::new(Announcer::new(Arc::clone(&metrics)).0),
+            metrics,
+        };
+        let trial = Self {
+            plane,
+            index,
+            settings,
+            state,
+        };
+        for (name, rack, row) in MADE_NODES {
+            let mut labels = json!({"kubernetes.io/hostname": name});
+            for (key, value) in [("rack", rack), ("row", row)] {
+                if !value.is_empty() {
+                    labels[key] = json!(value);
+                }
+            }
+            let offered = json!({"cpu": "192", "memory": "2Ti", "pods": "1000"});
+            let node = json!({
+                "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+                "status": {"capacity": offered, "allocatable": offered},
+            });
+            trial.create(&NODES.all(), node).await;
+        }
+        trial
+    }
+
+    /// Creates the object, and shows the program what the API server made of it.
+    async fn create(&self, at: &At, object: Value) -> Value {
+        let created = self.plane.api.create(at, object).await.unwrap();
+        self.index.apply(created.clone()).unwrap();
+        created
+    }
+
+    async fn play(&self, world: World) -> Vec<Outcome> {
+        let name = world.namespace["metadata"]["name"].as_str().unwrap().to_owned();
+        self.create(&NAMESPACES.all(), world.namespace).await;
+        // The controller makes the same; whoever is second finds it there.
+        let account = json!({"metadata": {"name": "default"}});
+        let _ = self
+            .plane
+            .api
+            .create(&SERVICE_ACCOUNTS.within(&name), account)
+            .await;
+        for network in world.networks {
+            self.create(&NETWORKS.within(&name), network).await;
+        }
+        for reserved in world.reserved {
+            self.create(&RESERVED_IPS.all(), reserved).await;
+        }
+        let mut pools = Vec::new();
+        for pool in world.pools {
+            let created = self.create(&POOLS.all(), pool.object).await;
+            let at = POOLS.all().named(created["metadata"]["name"].as_str().unwrap());
+            if pool.terminating {
+                self.plane.api.delete(&at).await.unwrap();
+            }
+            pools.push(at);
+        }
+        self.refresh(&pools).await;
+
+        let mut outcomes = Vec::new();
+        let mut pods = world.pods.into_iter();
+        for made in pods.by_ref().take(ONE_BY_ONE) {
+            let said = self.say(&name, made).await;
+            outcomes.push(self.try_out(&said, false).await);
+            self.refresh(&pools).await;
+        }
+        let mut burst = Vec::new();
+        for made in pods {
+            burst.push(self.say(&name, made).await);
+        }
+        let (refused, fits): (Vec<_>, Vec<_>) = burst.into_iter().partition(|said| said.refused.is_some());
+        let kept = fits.iter().map(|said| self.try_out(said, true));
+        outcomes.extend(futures::future::join_all(kept).await);
+        // Who was refused is asked about again when the promises to the others have become records.
+        for said in refused {
+            self.refresh(&pools).await;
+            let said = self.ask(said.pod, said.interfaces).await;
+            outcomes.push(self.try_out(&said, true).await);
+        }
+        outcomes
+    }
+
+    /// Shows the program the pools as they are now.
+    async fn refresh(&self, pools: &[At]) {
+        for at in pools {
+            let pool = self.plane.api.get(at).await.unwrap();
+            // What cannot be read in it is kept, and counts as a pool that gives nothing.
+            let _ = self.index.apply(pool);
+        }
+    }
+
+    /// Creates the pod on its node, and asks the extender about it as if it were not there yet.
+    async fn say(&self, namespace: &str, made: MadePod) -> Said {
+        let at = PODS.within(namespace);
+        let pod = self.plane.api.create(&at, made.object).await.unwrap();
+        self.ask(pod, made.interfaces).await
+    }
+
+    async fn ask(&self, pod: Value, interfaces: Vec<Interface>) -> Said {
+        let node = pod["spec"]["nodeName"].as_str().unwrap().to_owned();
+        let mut unbound = pod.clone();
+        unbound["spec"].as_object_mut().unwrap().remove("nodeName");
+        let request = json!({"Pod": unbound, "Nodes": null, "NodeNames": [node]}).to_string();
+        let request = Request::post("/filter").body(Body::from(request)).unwrap();
+        let response = router(self.state.clone()).oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["Error"], "", "{answer}");
+        let refused = answer["FailedAndUnresolvableNodes"][&node]
+            .as_str()
+            .map(str::to_owned);
+        assert_eq!(
+            answer["NodeNames"] == json!([node]),
+            refused.is_none(),
+            "{answer}"
+        );
+        let sets = self.sets(&pod, &node);
+        if refused.is_none() {
+            self.index.apply(pod.clone()).unwrap();
+        }
+        Said {
+            pod,
+            interfaces,
+            refused,
+            sets,
+        }
+    }
+
+    /// The pools that each of the pod's addresses can come from.
+    fn sets(&self, pod: &Value, node: &str) -> Vec<BTreeSet<PoolName>> {
+        let snapshot = self.index.published().load_full();
+        let pod = convert::pod::pod(&serde_json::from_value(pod.clone()).unwrap(), &self.settings);
+        let Some(node) = snapshot.nodes.get(&NodeName::from(node)) else {
+            return Vec::new();
+        };
+        claim(&pod, &snapshot, &self.settings).map_or_else(
+            |_| Vec::new(),
+            |claim| {
+                let sets = claim
+                    .demands
+                    .iter()
+                    .map(|demand| demand.on(node).into_iter().collect());
+                sets.collect()
+            },
+        )
+    }
+
+    /// Asks the agent as the pod's node would; a pod that should not have been bound goes again.
+    async fn try_out(&self, said: &Said, burst: bool) -> Outcome {
+        let agent = self.addresses(said).await;
+        if said.refused.is_some() {
+            self.remove(said).await;
+        }
+        Outcome {
+            pod: format!(
+                "{}/{} on {}: {}",
+                said.text("namespace"),
+                said.text("name"),
+                said.pod["spec"]["nodeName"],
+                said.pod["metadata"]["annotations"]
+            ),
+            burst,
+            refused: said.refused.clone(),
+            agent,
+            by_chance: said.is_settled_by_chance(),
+        }
+    }
+
+    async fn addresses(&self, said: &Said) -> Result<Vec<String>, String> {
+        let mut addresses = Vec::new();
+        for interface in &said.interfaces {
+            let Some([v4, v6]) = &interface.pools else {
+                continue;
+            };
+            let (namespace, pod, uid) = (said.text("namespace"), said.text("name"), said.text("uid"));
+            let attachment = Attachment {
+                namespace,
+                pod,
+                uid,
+                interface: &interface.name,
+            };
+            let what = format!("{namespace}/{pod}: the agent's answer");
+            let answer = eventually(&what, Duration::from_mins(1), async || {
+                match attachment
+                    .add_both(self.plane.spiderpool().socket(), v4, v6)
+                    .await
+                {
+                    Err(problem) if is_a_race(&problem) => Err(problem),
+                    answer => Ok(answer),
+                }
+            })
+            .await;
+            addresses.extend(answer.map_err(|problem| format!("{}: {problem}", interface.name))?);
+        }
+        let different: BTreeSet<&String> = addresses.iter().collect();
+        if different.len() == addresses.len() {
+            Ok(addresses)
+        } else {
+            Err(format!("the same address twice: {addresses:?}"))
+        }
+    }
+
+    async fn remove(&self, said: &Said) {
+        let (namespace, pod, uid) = (said.text("namespace"), said.text("name"), said.text("uid"));
+        let at = PODS.within(namespace).named(pod);
+        self.plane.api.delete_now(&at).await.unwrap();
+        let attachment = Attachment {
+            namespace,
+            pod,
+            uid,
+            interface: "net1",
+        };
+        // Spiderpool's own garbage collector may be at the same record.
+        eventually(
+            &format!("the IPAM takes back the addresses of {namespace}/{pod}"),
+            Duration::from_secs(30),
+            async || attachment.delete(self.plane.spiderpool().socket()).await,
+        )
+        .await;
+    }
+}
+
+/// Where the agent lost a race against itself or its own cache, a kubelet tries again.
+fn is_a_race(problem: &str) -> bool {
+    [
+        "the object has been modified",
+        "failed to get Pod",
+        "retries exhausted",
+        "already exists",
+    ]
+    .iter()
+    .any(|race| problem.contains(race))
+}
+
+/// A pod, and what the extender said of it.
+struct Said {
+    pod: Value,
+    interfaces: Vec<Interface>,
+    refused: Option<String>,
+    /// For each address, the pools it can come from.
+    sets: Vec<BTreeSet<PoolName>>,
+}
+
+impl Said {
+    fn text(&self, key: &str) -> &str {
+        self.pod["metadata"][key].as_str().unwrap()
+    }
+
+    /// Whether two of the pod's own addresses can come from pools that overlap, and one of them from several: which
+    /// they come from is then settled by the order in which Spiderpool tries them.
+    fn is_settled_by_chance(&self) -> bool {
+        let overlaps = |(at, set): (usize, &BTreeSet<PoolName>)| {
+            let mut rest = self.sets.iter().skip(at + 1);
+            rest.any(|other| set.len() + other.len() > 2 && !set.is_disjoint(other))
+        };
+        self.sets.iter().enumerate().any(overlaps)
+    }
+}

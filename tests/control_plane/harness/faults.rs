@@ -1,0 +1,87 @@
+//! A TCP proxy that stands between two parts and fails as networks and processes fail.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::ports;
+
+/// What happens to connections.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Fault {
+    /// Nothing: bytes pass.
+    None,
+    /// They are accepted, and no byte of theirs is passed on or answered; those that were open are closed.
+    Stall,
+    /// Each new one waits so long before its first byte is passed on.
+    Late(Duration),
+    /// They are closed at once, and so are those that were open.
+    Refuse,
+}
+
+pub(crate) struct Faults {
+    fault: Arc<watch::Sender<Fault>>,
+    port: u16,
+}
+
+impl Faults {
+    /// Listens on a port of its own and passes everything on to `to`.
+    pub(crate) async fn before(to: u16) -> Self {
+        let port = ports::free();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let fault = Arc::new(watch::Sender::new(Fault::None));
+        let faults = Arc::clone(&fault);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(pass(stream, to, faults.subscribe()));
+            }
+        });
+        Self { fault, port }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+}
+
+async fn pass(mut stream: TcpStream, to: u16, mut fault: watch::Receiver<Fault>) {
+    let at_first = *fault.borrow_and_update();
+    match at_first {
+        Fault::Refuse => return,
+        Fault::Stall => {
+            // Until the other side gives up, or the fault changes.
+            let _ = fault.changed().await;
+            return;
+        }
+        Fault::Late(time) => tokio::time::sleep(time).await,
+        Fault::None => {}
+    }
+    let Ok(mut onward) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
+        return;
+    };
+    let _ = (stream.set_nodelay(true), onward.set_nodelay(true));
+    tokio::select! {
+        _ = copy_bidirectional(&mut stream, &mut onward) => {}
+        () = cut(&mut fault) => {}
+    }
+}
+
+/// Returns when connections that are open are to be closed.
+async fn cut(fault: &mut watch::Receiver<Fault>) {
+    loop {
+        if fault.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if matches!(*fault.borrow_and_update(), Fault::Refuse | Fault::Stall) {
+            return;
+        }
+    }
+}

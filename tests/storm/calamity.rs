@@ -1,0 +1,214 @@
+//! What befalls the cluster. Each calamity ends what it began, so that everything is sound after the last.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use axum::http::Request;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::arrivals::persist;
+use crate::harness::api::{At, NODE_STATES, NODES, POOLS};
+use crate::harness::faults::{Fault, Faults};
+use crate::harness::http;
+use crate::harness::nodes::OPERATOR_NAMESPACE;
+use crate::harness::objects::Profile;
+use crate::harness::plane::ControlPlane;
+use crate::harness::process;
+use crate::harness::seeded::Seeded;
+use crate::harness::stack::Stack;
+use crate::timeline::Timeline;
+use crate::{ADDRESSES, NODES as COUNT};
+
+pub(crate) struct Calamities<'a> {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) stack: &'a Stack,
+    pub(crate) profile: &'a Profile,
+    /// Between the scheduler and the extender.
+    pub(crate) calls: &'a Faults,
+    /// Between the program and the API server.
+    pub(crate) watches: &'a Faults,
+    pub(crate) timeline: &'a Timeline,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Calamity {
+    ExtenderKilled,
+    SchedulerKilled,
+    ApiServerKilled,
+    /// Old revisions are gone when watches want to go on from them.
+    ApiServerKilledAfterCompaction,
+    CallsStalled,
+    CallsRefused,
+    CallsLate,
+    WatchesCut,
+    WatchesLate,
+    PoolDisabled,
+    PoolNarrowed,
+    NodeCordoned,
+    NodeDrained,
+    IpamPaused,
+}
+
+const ALL: [Calamity; 14] = [
+    Calamity::ExtenderKilled,
+    Calamity::SchedulerKilled,
+    Calamity::ApiServerKilled,
+    Calamity::ApiServerKilledAfterCompaction,
+    Calamity::CallsStalled,
+    Calamity::CallsRefused,
+    Calamity::CallsLate,
+    Calamity::WatchesCut,
+    Calamity::WatchesLate,
+    Calamity::PoolDisabled,
+    Calamity::PoolNarrowed,
+    Calamity::NodeCordoned,
+    Calamity::NodeDrained,
+    Calamity::IpamPaused,
+];
+
+impl Calamities<'_> {
+    /// So many calamities, one after the other; each kind comes once before any comes again.
+    pub(crate) async fn befall(&self, count: usize, random: &mut Seeded) {
+        let mut left: Vec<Calamity> = Vec::new();
+        for _ in 0..count {
+            if left.is_empty() {
+                left = ALL.to_vec();
+            }
+            let calamity = left.swap_remove(random.below(left.len()));
+            tokio::time::sleep(millis(random, 200, 1200)).await;
+            let lasts = millis(random, 300, 2500);
+            self.timeline.says(format!("{calamity:?} for {lasts:?}"));
+            self.strike(calamity, lasts, random).await;
+            self.timeline.says(format!("{calamity:?} is over"));
+        }
+    }
+
+    async fn strike(&self, calamity: Calamity, lasts: Duration, random: &mut Seeded) {
+        let wait = || tokio::time::sleep(lasts);
+        match calamity {
+            Calamity::ExtenderKilled => {
+                self.stack.kill().await;
+                wait().await;
+                self.stack.serve().await;
+            }
+            Calamity::SchedulerKilled => {
+                self.stack.scheduler.kill();
+                wait().await;
+                self.stack.scheduler.start_again();
+            }
+            Calamity::ApiServerKilled => self.without_api_server(lasts).await,
+            Calamity::ApiServerKilledAfterCompaction => {
+                self.compact().await;
+                self.without_api_server(lasts).await;
+            }
+            Calamity::CallsStalled => self.calls(Fault::Stall, lasts).await,
+            Calamity::CallsRefused => self.calls(Fault::Refuse, lasts).await,
+            Calamity::CallsLate => self.calls(Fault::Late(lasts / 4), lasts).await,
+            Calamity::WatchesCut => {
+                self.watches.set(Fault::Refuse);
+                wait().await;
+                self.watches.set(Fault::None);
+            }
+            Calamity::WatchesLate => {
+                // What is open is cut, so that it has to come again and be late.
+                self.watches.set(Fault::Refuse);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.watches.set(Fault::Late(Duration::from_millis(700)));
+                wait().await;
+                self.watches.set(Fault::None);
+            }
+            Calamity::PoolDisabled => {
+                let pool = POOLS.all().named(&self.profile.pool(0));
+                self.while_changed(
+                    &pool,
+                    &json!({"spec": {"disable": true}}),
+                    &json!({"spec": {"disable": false}}),
+                    lasts,
+                )
+                .await;
+            }
+            Calamity::PoolNarrowed => {
+                let pool = POOLS.all().named(&self.profile.pool(1));
+                let range = |addresses| json!({"spec": {"ips": [self.profile.range(1, addresses)]}});
+                self.while_changed(&pool, &range(ADDRESSES / 2), &range(ADDRESSES), lasts)
+                    .await;
+            }
+            Calamity::NodeCordoned => {
+                let node = NODES.all().named(&any_node(random));
+                let unschedulable = |yes: bool| json!({"spec": {"unschedulable": yes}});
+                self.while_changed(&node, &unschedulable(true), &unschedulable(false), lasts)
+                    .await;
+            }
+            Calamity::NodeDrained => {
+                let state = NODE_STATES.within(OPERATOR_NAMESPACE).named(&any_node(random));
+                let phase = |desired: &str, current: &str| {
+                    json!({"metadata": {"annotations": {
+                        "sriovnetwork.openshift.io/desired-state": desired,
+                        "sriovnetwork.openshift.io/current-state": current,
+                    }}})
+                };
+                self.while_changed(
+                    &state,
+                    &phase("Drain_Required", "Draining"),
+                    &phase("Idle", "Idle"),
+                    lasts,
+                )
+                .await;
+            }
+            Calamity::IpamPaused => {
+                let agent = self.plane.spiderpool().agent().id().to_string();
+                process::send("STOP", &agent);
+                wait().await;
+                process::send("CONT", &agent);
+            }
+        }
+    }
+
+    async fn without_api_server(&self, lasts: Duration) {
+        self.plane.apiserver.kill();
+        tokio::time::sleep(lasts).await;
+        self.plane.apiserver.start_again();
+        self.plane.answers().await;
+    }
+
+    async fn calls(&self, fault: Fault, lasts: Duration) {
+        self.calls.set(fault);
+        tokio::time::sleep(lasts).await;
+        self.calls.set(Fault::None);
+    }
+
+    async fn while_changed(&self, at: &At, to: &Value, back: &Value, lasts: Duration) {
+        for (patch, then) in [(to, lasts), (back, Duration::ZERO)] {
+            persist(async || self.plane.api.merge(at, patch.clone()).await.map(|_| ())).await;
+            tokio::time::sleep(then).await;
+        }
+    }
+
+    /// Compacts etcd up to its newest revision.
+    async fn compact(&self) {
+        let ask = async |path: &str, body: Value| {
+            let port = crate::port_of(&self.plane.etcd);
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            let request = Request::post(path)
+                .header("Host", "etcd")
+                .body(Bytes::from(body.to_string()))
+                .unwrap();
+            let answer = http::send(stream, request).await.unwrap();
+            serde_json::from_slice::<Value>(answer.body()).unwrap()
+        };
+        let status = ask("/v3/maintenance/status", json!({})).await;
+        let revision = status["header"]["revision"].clone();
+        let answer = ask("/v3/kv/compaction", json!({"revision": revision})).await;
+        assert!(answer["header"].is_object(), "etcd does not compact: {answer}");
+    }
+}
+
+fn any_node(random: &mut Seeded) -> String {
+    format!("storm-{:02}", random.below(COUNT))
+}
+
+fn millis(random: &mut Seeded, least: usize, most: usize) -> Duration {
+    Duration::from_millis(u64::try_from(least + random.below(most - least)).unwrap())
+}
