@@ -121,6 +121,7 @@ manifests: tools ## Render the plain manifests from the chart
 # The tests mostly wait for the cluster, so many of them share few cores well.
 .PHONY: control-plane
 control-plane: tools ## The tests on a real control plane
+	@$(fabric_tools)
 	@$(rust)
 	RUST_TEST_THREADS=8 cargo test --no-fail-fast --test control_plane
 

@@ -22,6 +22,7 @@
 //! - [`rotation`]: certificates change under load.
 //! - [`differential`]: what we predict of a pod's addresses is what the real agent does.
 //! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
+//! - [`fabric`]: pods follow what a real OpenSM's fabric looks like, from a cut cable to its repair.
 //! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
 //! - [`examples`]: the example manifests, as the API server judges them.
 //!
@@ -42,6 +43,7 @@ mod admission;
 mod deployed;
 mod differential;
 mod examples;
+mod fabric;
 mod gangs;
 mod harness;
 mod install;

@@ -21,6 +21,8 @@ struct Rail {
     resource: String,
     vfs: u32,
     port_up: bool,
+    /// The GUID of the port on the fabric, of which the operator tells the IPoIB address.
+    port_guid: Option<u64>,
 }
 
 /// A healthy node unless told otherwise.
@@ -57,13 +59,28 @@ impl IbNode {
         self
     }
 
+    /// As a node is before anybody has imported the fabric.
+    pub(crate) fn unlabelled(mut self) -> Self {
+        self.labels.remove("pointsman.io/leaf-group");
+        self
+    }
+
     /// Adds a PF whose VFs the device plugin offers as `spidernet.io/<resource>`.
     pub(crate) fn rail(mut self, resource: impl Into<String>, vfs: u32) -> Self {
         self.rails.push(Rail {
             resource: resource.into(),
             vfs,
             port_up: true,
+            port_guid: None,
         });
+        self
+    }
+
+    /// The last PF is the one with this port on the fabric.
+    pub(crate) fn port_guid(mut self, guid: u64) -> Self {
+        if let Some(rail) = self.rails.last_mut() {
+            rail.port_guid = Some(guid);
+        }
         self
     }
 
@@ -181,6 +198,7 @@ impl IbNode {
                 "name": format!("ibs{number}"), "pciAddress": pci_address(number, 0), "vendor": "15b3",
                 "deviceID": "1021", "driver": "mlx5_core", "linkType": "IB", "linkSpeed": "400000 Mb/s",
                 "linkAdminState": if rail.port_up { "up" } else { "down" },
+                "mac": rail.port_guid.map_or_else(String::new, ipoib_address),
                 "mtu": 4092, "numVfs": rail.vfs, "totalvfs": 16,
                 "Vfs": (0..rail.vfs).map(|vf| self.vf(number, vf)).collect::<Vec<_>>(),
             })
@@ -202,6 +220,16 @@ impl IbNode {
             "name": format!("ibs{rail}v{vf}"), "guid": guid, "vendor": "15b3", "deviceID": "101e", "mtu": 4092,
         })
     }
+}
+
+/// As the kernel prints it: a queue pair, the subnet's prefix, the port's GUID.
+fn ipoib_address(port_guid: u64) -> String {
+    let prefix = [0x00, 0x00, 0x10, 0x49, 0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+    let bytes = prefix.into_iter().chain(port_guid.to_be_bytes());
+    bytes
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn pci_address(rail: usize, function: u32) -> String {
