@@ -11,8 +11,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsman)
 export POINTSMAN_CACHE := $(CACHE)
 
-# Every `[[test]]` of Cargo.toml except those that need tools built from Go modules.
-FAST_TESTS := $(filter-out control_plane storm fabric packaging,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+# Every `[[test]]` of Cargo.toml except those that need tools built from Go modules, or Debian packages.
+FAST_TESTS := $(filter-out control_plane storm fabric packaging page,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
 
 # The Subnet Manager, the simulated fabric it manages, and the tools that dump it.
@@ -39,11 +39,11 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Admit and place an example workload on an example cluster: no Kubernetes needed
+demo: ## Admit and place an example workload on an example cluster: no Kubernetes needed (SERVE=1 shows the page, too)
 	@$(rust)
 	@cargo build --quiet
 	@echo "The nodes, networks and pods in $(DEMO), admitted and placed by the code that 'pointsman serve' runs:"; echo
-	@cargo run --quiet -- simulate $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
+	@cargo run --quiet -- simulate $(if $(SERVE),--serve 127.0.0.1:8080) $(DEMO) || test $$? -eq 1 # 1: some pods of the example are meant to be turned down
 
 .PHONY: kubectl-plugin
 kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target/release into PATH
@@ -53,7 +53,7 @@ kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target
 	@echo "export PATH=$(CURDIR)/target/release:\$$PATH   # then: kubectl pointsman explain POD"
 
 .PHONY: test
-test: fast fabric packaging control-plane ## Everything, the tests on a real control plane included
+test: fast page fabric packaging control-plane ## Everything, the tests on a real control plane included
 
 .PHONY: fast
 fast: lint unit doc ## Everything that needs no control plane
@@ -74,6 +74,23 @@ unit: ## Unit, scenario and repository tests
 fuzz: ## Random inputs for a long time: N=1000000 for each target, SEED=... to repeat, TARGET=... for one
 	@$(rust)
 	FUZZ_INPUTS=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) cargo test --no-fail-fast --test fuzz $(TARGET)
+
+# Debian's packages; where they are missing and cannot be installed, one sentence says so.
+.PHONY: browser
+browser:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null \
+		|| { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1 \
+		|| $(call missing,Chromium is missing: install it with 'apt-get install chromium chromium-driver'.)
+
+.PHONY: page
+page: browser ## The admin endpoint's page in a real Chromium
+	@$(rust)
+	cargo test --no-fail-fast --test page
+
+.PHONY: screenshot
+screenshot: browser ## Take docs/page.png anew
+	@$(rust)
+	POINTSMAN_SCREENSHOT=docs/page.png cargo test --test page the_example_cluster
 
 .PHONY: doc
 doc: ## API documentation, warnings are errors

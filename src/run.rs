@@ -23,6 +23,7 @@ use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::log_level;
+use crate::serve::page;
 use crate::serve::readiness::Readiness;
 use crate::serve::self_signed::SelfSigned;
 use crate::serve::shutdown::{self, Ending, Shutdown};
@@ -125,6 +126,8 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
         let listener = Listener::bind(ListenerName::Admin, address).await?;
         let routes = admin::router(Arc::clone(&metrics), readiness.clone())
             .merge(log_level::router(level))
+            .merge(page::document())
+            .merge(page::state(Arc::clone(&insight)))
             .merge(http::router(Arc::clone(&insight)));
         let routes = guarded(routes, ListenerName::Admin, limits::ADMIN, Arc::clone(&metrics));
         shutdown.background("admin", listener.serve(routes, shutdown.end()));

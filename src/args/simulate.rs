@@ -1,5 +1,6 @@
 //! The flags of `pointsman simulate`.
 
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
 const EXAMPLE: &str = "\
@@ -11,6 +12,10 @@ Examples:
   kubectl get -A -o yaml nodes,pods,namespaces,network-attachment-definitions,spidermultusconfigs,spiderippools,\\
 spiderreservedips,sriovnetworknodestates > cluster.yaml
   pointsman simulate cluster.yaml job.yaml
+
+
+  # Look at the result in a browser
+  pointsman simulate --serve 127.0.0.1:8080 manifests/examples/demo
 
 Exit code 0: every pending pod found a node. 1: one was denied, or found none. 2: wrong usage or input.";
 
@@ -31,6 +36,11 @@ pub struct Simulate {
     /// Shuffle the order in which nodes are tried, to see that the result does not depend on it.
     #[arg(long, value_name = "SEED")]
     pub repeat: Option<u64>,
+
+    /// Then serve the page, `/state` and `/explain` of `serve`'s admin endpoint here over what came of it, until
+    /// interrupted.
+    #[arg(long, value_name = "ADDR")]
+    pub serve: Option<SocketAddr>,
 
     /// Configuration file, as `serve` takes it.
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,10 @@
 //! Where a pod can go: for each candidate node, whether it fits and with what, or why not.
 
+mod vfs;
+
 use std::collections::BTreeMap;
+
+pub use self::vfs::VfStanding;
 
 use super::amounts::{Amounts, ONE};
 use super::claim::{Claim, Demand};

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod limits;
 pub mod listen;
 pub mod log_level;
+pub mod page;
 pub mod readiness;
 pub mod self_signed;
 pub mod shutdown;

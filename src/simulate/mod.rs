@@ -17,6 +17,7 @@ mod table;
 mod world;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use self::client::CallError;
 pub use self::load::LoadError;
@@ -24,6 +25,7 @@ pub use self::report::Report;
 pub use self::table::{Style, write_table};
 
 use crate::config::Configuration;
+use crate::extender::insight::{Insight, LateInsight};
 
 /// What to simulate.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +58,36 @@ pub enum SimulateError {
 /// When a file cannot be read, or when the listeners on loopback do not work. A pod that is denied or finds no node is
 /// no error, but a part of the report.
 pub async fn simulate(input: &Input) -> Result<Report, SimulateError> {
+    Ok(stand(input).await?.report)
+}
+
+/// A simulated cluster that goes on, to be looked at.
+pub struct Stood {
+    /// What came of its pods.
+    pub report: Report,
+    /// What its extender knows and has promised.
+    pub insight: LateInsight,
+    /// The listeners, for as long as somebody looks.
+    _stage: play::Stage,
+}
+
+/// As [`simulate`], with the cluster kept.
+///
+/// # Errors
+/// As [`simulate`].
+pub async fn stand(input: &Input) -> Result<Stood, SimulateError> {
     let cluster = cluster_in(&input.paths, "default")?;
-    play::play(cluster, input).await
+    let (report, stage) = play::play(cluster, input).await?;
+    let seen = Insight {
+        ledger: Arc::clone(&stage.servers.ledger),
+        settings: Arc::new(input.configuration.decisions.clone()),
+        is_ready: Arc::new(|| true),
+    };
+    Ok(Stood {
+        report,
+        insight: LateInsight::from(std::sync::OnceLock::from(seen)),
+        _stage: stage,
+    })
 }
 
 /// The objects in these files, workloads expanded into their pods; those that name no namespace are in `namespace`.

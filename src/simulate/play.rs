@@ -28,20 +28,19 @@ use crate::decide::reason::{Reason, Refusal};
 use crate::decide::settings::Settings;
 use crate::extender::bind::Binding;
 
-/// Plays the pending pods of a cluster.
-pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<Report, SimulateError> {
+/// Plays the pending pods of a cluster; and the cluster as they leave it.
+pub(super) async fn play(cluster: Cluster, input: &Input) -> Result<(Report, Stage), SimulateError> {
     let (mut stage, pending, mut report) = Stage::set(cluster, input).await?;
     for pod in pending {
         report.pods.push(stage.pod(&pod).await?);
     }
-    report.gangs = stage.gangs.into_reports();
-    report.unfit = stage
-        .unfit
+    report.gangs = std::mem::take(&mut stage.gangs).into_reports();
+    report.unfit = std::mem::take(&mut stage.unfit)
         .into_iter()
         .filter(|(node, _)| !stage.fit_once.contains(node))
         .map(|(_, explanation)| explanation)
         .collect();
-    Ok(report)
+    Ok((report, stage))
 }
 
 /// Whether a pod waits for the scheduler.
