@@ -25,7 +25,10 @@ use crate::telemetry::logging::{LogFormat, LogLevel};
 pub use self::explain::Explain;
 pub use self::scheduler_config::{Mode, Notation, SchedulerConfig};
 pub use self::simulate::{Format, Simulate};
-pub use self::topology::{Import, NodeSources, Sources, Topology, TopologyCommand, Writing};
+pub use self::topology::{
+    Check, Distance, Import, Look, MaybeDumps, NodeSources, Rails, Show, Sources, Topology, TopologyCommand,
+    Watch, Writing,
+};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]

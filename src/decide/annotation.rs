@@ -39,9 +39,7 @@ pub const NUDGED: &str = "pointsman.io/nudged";
 pub const FABRIC_POSITION: &str = "pointsman.io/fabric-position";
 /// On nodes: the rails of the node as the fabric import found them.
 pub const FABRIC: &str = "pointsman.io/fabric";
-/// The Lease that says when the fabric was last imported.
-pub const FABRIC_LEASE: &str = "pointsman-fabric";
-/// On that Lease: how many nodes the fabric knows.
+/// On the Lease of the fabric import: how many nodes the fabric knows.
 pub const FABRIC_NODES: &str = "pointsman.io/fabric-nodes";
 /// On that Lease: how many rails are dark.
 pub const FABRIC_DARK: &str = "pointsman.io/fabric-dark";

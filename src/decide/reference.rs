@@ -298,5 +298,11 @@ fn written_entries() -> Vec<Entry> {
             "What the fabric import found of the node's rails.",
             "{}",
         ),
+        entry(
+            &[annotation::FABRIC_NODES, annotation::FABRIC_DARK],
+            "annotations of the Lease `pointsman-fabric`",
+            "How many nodes the last import knew, and how many of their rails were dark.",
+            "64",
+        ),
     ]
 }

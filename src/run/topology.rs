@@ -1,6 +1,10 @@
 //! `pointsman topology`: dumps of the fabric in, labels and annotations of nodes out.
 
+mod looking;
+mod watching;
+
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
@@ -29,6 +33,10 @@ pub(super) fn run(flags: Topology) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         match flags.command {
             TopologyCommand::Import(flags) => import(flags).await,
+            TopologyCommand::Show(flags) => looking::show(flags).await,
+            TopologyCommand::Check(flags) => looking::check(flags).await,
+            TopologyCommand::Distance(flags) => looking::distance(flags).await,
+            TopologyCommand::Watch(flags) => watching::run(flags).await,
         }
     })
 }
@@ -56,7 +64,7 @@ async fn import(flags: Import) -> Result<ExitCode, Failure> {
         None
     };
     let nodes = nodes(&sources.nodes, client.as_ref()).await?;
-    let (survey, mut plan) = surveyed(dumps, nodes.as_ref(), &sources.nodes)?;
+    let (survey, mut plan) = surveyed(dumps, nodes.as_ref(), sources.nodes.map.as_deref())?;
     let refusal = nodes
         .as_ref()
         .and_then(|cluster| allowed(&survey, &cluster.nodes, writing.max_shrink).err());
@@ -133,12 +141,8 @@ async fn nodes(sources: &NodeSources, client: Option<&Client>) -> Result<Option<
     }
 }
 
-fn surveyed(
-    dumps: Dumps,
-    cluster: Option<&Cluster>,
-    sources: &NodeSources,
-) -> Result<(Survey, Plan), Failure> {
-    let map = input::map(sources.map.as_deref()).map_err(wrong)?;
+fn surveyed(dumps: Dumps, cluster: Option<&Cluster>, map: Option<&Path>) -> Result<(Survey, Plan), Failure> {
+    let map = input::map(map).map_err(wrong)?;
     let nodes = cluster.map(|cluster| &cluster.nodes);
     let survey = survey(dumps.fabric, nodes, &map);
     let mut plan = plan(&survey, nodes);

@@ -261,6 +261,16 @@ pub(crate) fn assemble(format: Format, parts: Parts<'_>) -> Result<Dump, Problem
             }
         }
     }
+    for (guid, owner) in &switches {
+        // Nothing is found but by a link.
+        let first = halves.partition_point(|half| half.from < End::Switch(*guid, 0));
+        let linked = halves
+            .get(first)
+            .is_some_and(|half| matches!(half.from, End::Switch(found, _) if found == *guid));
+        if !linked {
+            torn.push(format!("line {}: switch {guid} has no link", owner.line));
+        }
+    }
     dump.torn = torn.finish();
     Ok(dump)
 }

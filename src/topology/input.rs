@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use crate::decide::problem::{Problem, Problems};
 use crate::simulate::load;
 
+use super::dump::Dump;
 use super::format;
 use super::matching::HostMap;
 use super::model::Fabric;
@@ -31,11 +32,23 @@ pub struct Dumps {
     pub made_at: Timestamp,
 }
 
-/// Reads dumps from files, `-` for standard input.
+/// Reads dumps from files, `-` for standard input, and lays them together.
 ///
 /// # Errors
 /// What is wrong with any of them.
 pub fn dumps(files: &[PathBuf], now: Timestamp) -> Result<Dumps, Problems> {
+    let (dumps, made_at) = read(files, now)?;
+    Ok(Dumps {
+        fabric: Fabric::of(dumps)?,
+        made_at,
+    })
+}
+
+/// Reads dumps, each with the name of its file, and when the oldest of them was made.
+///
+/// # Errors
+/// Why any of them cannot be read; that it is not whole is told in the dump itself.
+pub fn read(files: &[PathBuf], now: Timestamp) -> Result<(Vec<(String, Dump)>, Timestamp), Problems> {
     let mut problems = Problems::none();
     let mut dumps = Vec::new();
     let mut made_at = now;
@@ -65,13 +78,7 @@ pub fn dumps(files: &[PathBuf], now: Timestamp) -> Result<Dumps, Problems> {
             }
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Dumps {
-        fabric: Fabric::of(dumps)?,
-        made_at,
-    })
+    problems.or((dumps, made_at))
 }
 
 /// Reads nodes from files.

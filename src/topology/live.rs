@@ -12,6 +12,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value, json};
 
+use crate::cluster::fabric::LEASE;
 use crate::cluster::objects::{Kind, NodeObject};
 use crate::decide::annotation;
 use crate::decide::names::NodeName;
@@ -169,19 +170,18 @@ pub async fn renew(client: &Client, namespace: &str, imported: &Imported) -> Res
     let mut tries = 0_usize;
     loop {
         tries = tries.saturating_add(1);
-        let there = api.get_opt(annotation::FABRIC_LEASE).await.map_err(failed)?;
+        let there = api.get_opt(LEASE).await.map_err(failed)?;
         let is_there = there.is_some();
         let mut lease = there.unwrap_or_else(|| Lease {
             metadata: ObjectMeta {
-                name: Some(annotation::FABRIC_LEASE.to_owned()),
+                name: Some(LEASE.to_owned()),
                 ..ObjectMeta::default()
             },
             spec: None,
         });
         fill(&mut lease, imported);
         let answer = if is_there {
-            api.replace(annotation::FABRIC_LEASE, &PostParams::default(), &lease)
-                .await
+            api.replace(LEASE, &PostParams::default(), &lease).await
         } else {
             api.create(&PostParams::default(), &lease).await
         };
@@ -194,6 +194,19 @@ pub async fn renew(client: &Client, namespace: &str, imported: &Imported) -> Res
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// When the dump of the last import was made, by its Lease; none where there was no import.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub async fn imported_at(client: &Client, namespace: &str) -> Result<Option<Timestamp>, LiveError> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = api.get_opt(LEASE).await.map_err(|source| LiveError {
+        what: "the Lease of the import cannot be read",
+        source,
+    })?;
+    Ok(lease.and_then(|lease| lease.spec?.renew_time).map(|time| time.0))
 }
 
 fn fill(lease: &mut Lease, imported: &Imported) {

@@ -5,7 +5,10 @@
 //! that seen from the hosts, and a [`plan::Plan`] what should be written. Only [`input`] reads files and
 //! only [`live`] talks to the cluster.
 
+pub mod check;
+pub mod distance;
 pub mod dump;
+pub mod following;
 pub mod format;
 pub mod host;
 pub mod input;
@@ -15,9 +18,14 @@ pub mod matching;
 pub mod model;
 pub mod node;
 pub mod objects;
+pub mod picture;
 pub mod plan;
 pub mod report;
 pub mod survey;
+pub mod svg;
+pub mod views;
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

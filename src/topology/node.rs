@@ -37,8 +37,17 @@ pub struct Pf {
     pub name: String,
     /// Its port GUID, where the state tells.
     pub guid: Option<Guid>,
-    /// VFs of it are handed out, so that it is expected on the fabric; a port nobody uses may well be without a cable.
-    pub in_use: bool,
+    /// How many VFs it has.
+    pub vfs: u32,
+}
+
+impl Pf {
+    /// Whether VFs of it are handed out, so that it is expected on the fabric; a port nobody uses may well be without a
+    /// cable.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.vfs > 0
+    }
 }
 
 impl NodeFacts {

@@ -225,7 +225,7 @@ impl Interface {
             name: self.name.unwrap_or_default(),
             pci: self.pci_address,
             guid,
-            in_use: self.num_vfs.is_some_and(|vfs| vfs > 0),
+            vfs: self.num_vfs.unwrap_or(0),
         })
     }
 }
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(pfs.len(), 2);
         assert_eq!(pfs[0].guid, None, "six bytes are no GUID");
         assert_eq!(pfs[1].guid, Some(Guid(0xe8eb_d303_0093_ae10)));
-        assert!(!pfs[0].in_use && pfs[1].in_use);
+        assert!(!pfs[0].in_use() && pfs[1].in_use());
         assert!(!facts.all_pfs_known());
     }
 

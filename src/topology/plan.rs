@@ -514,7 +514,7 @@ mod tests {
             pci: name.to_owned(),
             name: name.to_owned(),
             guid: Some(Guid(guid)),
-            in_use: true,
+            vfs: 8,
         };
         nodes.get_mut("node01").unwrap().pfs = Some(vec![
             pf(0xa088_c203_0000_2001, "ibs0"),

@@ -74,9 +74,9 @@ pub fn survey(fabric: Fabric, nodes: Option<&Nodes>, map: &HostMap) -> Survey {
     let mut hosts = BTreeMap::new();
     let mut miscabled = Vec::new();
     for (group, members) in groups {
-        if group.is_some() {
+        if let Some(group) = group.and_then(|group| layout.groups.get(group)) {
             let numbered = numbered(members);
-            miscabled.extend(misplaced(&numbered));
+            miscabled.extend(misplaced(&numbered, &group.leaves));
             hosts.extend(numbered);
         } else {
             // At no leaf that is anybody's: no other host to agree with.
@@ -170,7 +170,7 @@ fn dark(facts: &NodeFacts, live: &[Draft]) -> Vec<Draft> {
         })
         .collect();
     let known: BTreeSet<Guid> = dark.iter().map(|draft| draft.rail.guid).collect();
-    for pf in facts.pfs.iter().flatten().filter(|pf| pf.in_use) {
+    for pf in facts.pfs.iter().flatten().filter(|pf| pf.in_use()) {
         let Some(guid) = pf
             .guid
             .filter(|guid| !lit.contains(guid) && !known.contains(guid))
@@ -273,8 +273,8 @@ fn number(drafts: Vec<Draft>, common: &[DeviceKey]) -> Vec<Rail> {
     rails
 }
 
-/// Rails that are not at the leaf at which more than half of the group's hosts have that rail.
-fn misplaced(hosts: &[(HostKey, Vec<Rail>)]) -> Vec<Miscabled> {
+/// Rails that are not at the leaf of the group at which more than half of its hosts have that rail.
+fn misplaced(hosts: &[(HostKey, Vec<Rail>)], own: &BTreeSet<Guid>) -> Vec<Miscabled> {
     let mut leaves: BTreeMap<u16, BTreeMap<Guid, usize>> = BTreeMap::new();
     for rail in hosts.iter().flat_map(|(_, rails)| rails) {
         if let Some(leaf) = rail.leaf {
@@ -287,7 +287,7 @@ fn misplaced(hosts: &[(HostKey, Vec<Rail>)]) -> Vec<Miscabled> {
         .filter_map(|(rail, counts)| {
             let all: usize = counts.values().sum();
             let (leaf, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-            (count.saturating_mul(2) > all).then_some((rail, leaf))
+            (count.saturating_mul(2) > all && own.contains(&leaf)).then_some((rail, leaf))
         })
         .collect();
     hosts

@@ -25,6 +25,7 @@
 //! - [`fabric`]: pods follow what a real OpenSM's fabric looks like, from a cut cable to its repair.
 //! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
 //! - [`examples`]: the example manifests, as the API server judges them.
+//! - [`fabric_import`]: what the fabric import writes, with the rights of its example.
 //!
 //! Each contract's failure is shown as well: the same workload without the extender, or without what keeps it.
 //!
@@ -44,6 +45,7 @@ mod deployed;
 mod differential;
 mod examples;
 mod fabric;
+mod fabric_import;
 mod gangs;
 mod harness;
 mod install;

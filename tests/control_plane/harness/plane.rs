@@ -35,6 +35,9 @@ pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:pointsman-system:po
 /// The identity of the dedicated scheduler and of the extender beside it.
 pub(crate) const SCHEDULER_USER: &str = "system:serviceaccount:pointsman-system:pointsman-scheduler";
 
+/// The identity of the fabric import; its test grants it what the example manifest grants.
+pub(crate) const TOPOLOGY_USER: &str = "system:serviceaccount:pointsman-system:pointsman-topology";
+
 /// Everything that starts may take this long; on an idle machine it takes a tenth.
 pub(crate) const START: Duration = Duration::from_mins(1);
 
@@ -43,6 +46,10 @@ pub(crate) const TRIES: usize = 4;
 
 /// Users, and the groups that say what they may do. Their tokens are their names with a secret of this run.
 const USERS: &[(&str, &str)] = &[
+    (
+        TOPOLOGY_USER,
+        "system:serviceaccounts,system:serviceaccounts:pointsman-system",
+    ),
     ("admin", "system:masters"),
     ("system:kube-scheduler", ""),
     ("system:kube-controller-manager", ""),
