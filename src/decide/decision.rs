@@ -100,7 +100,8 @@ fn answer(
     decision
 }
 
-/// What to hold for the rest of the pod's gang once the pod itself is reserved on `node`.
+/// What to hold for the rest of the pod's gang once the pod itself is reserved on `node`; nothing once no pod is still to
+/// come. Where there is no room for the rest just now, what was held before stands.
 #[must_use]
 pub fn rest_of_gang(
     pod: &Pod,
@@ -123,7 +124,11 @@ pub fn rest_of_gang(
         .find_map(|(level, domain)| {
             let nodes = tiers.domains(level, snapshot).remove(&domain)?;
             gang::places_with(node, &nodes, standing.need, &placement)
-        })
+        });
+    if hold.is_none() && standing.need > 1 {
+        return None;
+    }
+    let hold = hold
         .map(|mut places| {
             if let Some(own) = places.first_mut() {
                 own.pods -= 1;

@@ -100,7 +100,8 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
         state.ledger.hold(book, &pod, decision.pod.take(), call.began);
         if let Some((gang, hold)) = decision.gang.take() {
-            state.ledger.hold_gang(book, gang, Some(hold), call.began);
+            state.ledger.renew_gang(book, gang, hold, call.began);
+            state.ledger.remember(book, &pod, call.began);
         }
         decision
     });

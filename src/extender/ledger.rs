@@ -47,6 +47,8 @@ pub struct Book {
     gangs: BTreeMap<GangRef, Instant>,
     /// Of those, the ones that have been in a snapshot.
     seen_gangs: BTreeSet<GangRef>,
+    /// Pods without a promise of their own that were told where they fit, and until when that is kept in mind.
+    filtered: BTreeMap<PodUid, (Arc<Pod>, Instant)>,
     /// When it was last tried to hold the rest of a gang that has begun.
     tried: BTreeMap<GangRef, Instant>,
     expired: Expired,
@@ -114,6 +116,23 @@ impl Ledger {
         }
     }
 
+    /// Keeps in mind a pod whose place is among those of its gang: the watch may not have shown it by the time it is
+    /// to be bound.
+    pub fn remember(&self, book: &mut Book, pod: &Arc<Pod>, now: Instant) {
+        let until = now + self.lifetimes.hold;
+        book.filtered.insert(pod.at.uid.clone(), (Arc::clone(pod), until));
+    }
+
+    /// Replaces what is held for a gang by what its pod that asks was just told, unless that is less: what was promised
+    /// to a gang is not given up because a pool or a node is away for a moment. It still ends with its time.
+    pub fn renew_gang(&self, book: &mut Book, gang: GangRef, hold: GangHold, now: Instant) {
+        let pods = |hold: &GangHold| hold.places.iter().map(|place| u64::from(place.pods)).sum::<u64>();
+        let before = book.commitments.gangs.get(&gang);
+        if before.is_none_or(|before| before.soft || pods(&hold) >= pods(before)) {
+            self.hold_gang(book, gang, Some(hold), now);
+        }
+    }
+
     /// Replaces what is held for the rest of a gang.
     pub fn hold_gang(&self, book: &mut Book, gang: GangRef, hold: Option<GangHold>, now: Instant) {
         match hold {
@@ -154,7 +173,9 @@ impl Book {
     /// The pod as the scheduler last sent it.
     #[must_use]
     pub fn pod(&self, uid: &PodUid) -> Option<Arc<Pod>> {
-        self.entries.get(uid).map(|entry| Arc::clone(&entry.pod))
+        let held = self.entries.get(uid).map(|entry| &entry.pod);
+        held.or_else(|| self.filtered.get(uid).map(|(pod, _)| pod))
+            .cloned()
     }
 
     /// The pods whose promise is a reservation.
@@ -248,6 +269,8 @@ impl Book {
         for uid in over {
             self.strike(&uid);
         }
+        self.filtered
+            .retain(|uid, (_, until)| *until > now && !snapshot.bound.contains_key(uid));
         self.settle_gangs(snapshot);
         // A gang without pods is gone; one that is only being created has shown at least the pod that was held for.
         let known = |gang: &GangRef| snapshot.gangs.contains_key(gang);
@@ -272,6 +295,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::commitment::Place;
     use crate::decide::names::NodeName;
     use crate::decide::pod::Phase;
     use crate::decide::testing;
@@ -328,6 +352,44 @@ mod tests {
         snapshot.bound.insert_mut(pod.at.uid.clone(), Arc::new(pod));
         published.store(Arc::new(snapshot));
         assert_eq!(count(&ledger, now), 0);
+    }
+
+    #[test]
+    fn a_gang_keeps_its_places_when_its_next_pod_is_told_of_fewer_until_their_time_is_up() {
+        let (ledger, _) = ledger();
+        let now = Instant::now();
+        let gang = GangRef {
+            namespace: "default".into(),
+            name: "g".into(),
+        };
+        let hold = |pods| GangHold {
+            places: vec![Place {
+                node: "n".into(),
+                pods,
+                pools: Vec::new(),
+            }],
+            ..GangHold::default()
+        };
+        let told = |pods, now| {
+            ledger.decide(now, |_, book| {
+                ledger.renew_gang(book, gang.clone(), hold(pods), now);
+                book.commitments().gangs.get(&gang).unwrap().places[0].pods
+            })
+        };
+        assert_eq!(told(4, now), 4);
+        assert_eq!(told(2, now), 4, "a pool is away for a moment");
+        assert_eq!(told(5, now), 5);
+        assert_eq!(told(2, now + LIFETIMES.gang), 2, "and not for ever");
+    }
+
+    #[test]
+    fn a_pod_of_a_gang_is_known_from_its_filter_until_it_is_bound() {
+        let (ledger, _) = ledger();
+        let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));
+        ledger.decide(now, |_, book| ledger.remember(book, &pod, now));
+        let known = |now| ledger.decide(now, |_, book| book.pod(&pod.at.uid).is_some());
+        assert!(known(now));
+        assert!(!known(now + LIFETIMES.hold));
     }
 
     #[test]
