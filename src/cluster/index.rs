@@ -163,8 +163,15 @@ pub(super) fn key(object: &Object) -> Key {
     let namespace = match object.kind() {
         // A node's state is looked up by the node's name, whatever the operator's namespace is called; of Leases, one
         // name in one namespace is watched.
-        Kind::NodeState | Kind::Lease | Kind::Node | Kind::Namespace | Kind::Pool | Kind::ReservedIp => None,
-        Kind::Pod | Kind::Job | Kind::Attachment | Kind::MultusConfig => {
+        Kind::NodeState
+        | Kind::Lease
+        | Kind::Node
+        | Kind::Namespace
+        | Kind::Pool
+        | Kind::ReservedIp
+        | Kind::Subnet
+        | Kind::DeviceClass => None,
+        Kind::Pod | Kind::Job | Kind::Attachment | Kind::MultusConfig | Kind::Endpoint | Kind::PodGroup => {
             Some(metadata.namespace.as_deref().unwrap_or("default"))
         }
     };

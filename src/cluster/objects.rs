@@ -50,6 +50,16 @@ pub struct PodSpec {
     pub resources: Option<Resources>,
     /// Its init containers, sidecars among them.
     pub init_containers: Option<Vec<Container>>,
+    /// The PodGroup of Kubernetes' own that it joins.
+    pub scheduling_group: Option<SchedulingGroup>,
+}
+
+/// See [`PodSpec`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SchedulingGroup {
+    /// The PodGroup's name.
+    pub pod_group_name: Option<String>,
 }
 
 /// Affinity of a pod.
@@ -142,7 +152,7 @@ pub struct PodStatus {
     pub conditions: Option<Vec<Condition>>,
 }
 
-/// One condition of a pod.
+/// One condition of a pod or a node.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Condition {
@@ -194,6 +204,8 @@ pub struct TaintObject {
 pub struct NodeStatus {
     /// What pods can have of it.
     pub allocatable: Option<BTreeMap<String, serde_json::Value>>,
+    /// Of which `Ready` matters.
+    pub conditions: Option<Vec<Condition>>,
 }
 
 /// A Job, of whose pods as many run at once as make a gang.
@@ -291,6 +303,14 @@ pub enum Kind {
     NodeState,
     /// Kubernetes' Lease, of which only the fabric import's matters.
     Lease,
+    /// Spiderpool's SpiderEndpoint.
+    Endpoint,
+    /// Spiderpool's SpiderSubnet.
+    Subnet,
+    /// Kubernetes' DeviceClass.
+    DeviceClass,
+    /// Kubernetes' PodGroup.
+    PodGroup,
 }
 
 impl Kind {
@@ -308,6 +328,10 @@ impl Kind {
             Self::ReservedIp => "SpiderReservedIP",
             Self::NodeState => "SriovNetworkNodeState",
             Self::Lease => "Lease",
+            Self::Endpoint => "SpiderEndpoint",
+            Self::Subnet => "SpiderSubnet",
+            Self::DeviceClass => "DeviceClass",
+            Self::PodGroup => "PodGroup",
         }
     }
 
@@ -326,6 +350,10 @@ impl Kind {
             Self::ReservedIp => (SPIDERPOOL, "v2beta1", "spiderreservedips"),
             Self::NodeState => ("sriovnetwork.openshift.io", "v1", "sriovnetworknodestates"),
             Self::Lease => ("coordination.k8s.io", "v1", "leases"),
+            Self::Endpoint => (SPIDERPOOL, "v2beta1", "spiderendpoints"),
+            Self::Subnet => (SPIDERPOOL, "v2beta1", "spidersubnets"),
+            Self::DeviceClass => ("resource.k8s.io", "v1", "deviceclasses"),
+            Self::PodGroup => ("scheduling.k8s.io", "v1beta1", "podgroups"),
         }
     }
 

@@ -33,9 +33,14 @@ pub trait Progress: Send + Sync + 'static {
     fn unreadable(&self, kind: Kind, objects: usize);
 }
 
-/// The kinds that decide where a pod can go; the webhook alone needs fewer. Pods come first: see [`FOR_ADMISSION`].
+/// The kinds that decide where a pod can go; the webhook alone needs fewer. Those it does not need come first: see
+/// [`FOR_ADMISSION`].
 pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Pod,
+    Kind::Endpoint,
+    Kind::Subnet,
+    Kind::DeviceClass,
+    Kind::PodGroup,
     Kind::Node,
     Kind::Namespace,
     Kind::Job,
@@ -47,10 +52,19 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Lease,
 ];
 
-/// The kinds admission goes by: all but pods, of which there are many and which change all the time. What nodes
-/// offer and pools have left is for warnings only. How old the fabric data is decides on placement alone.
+/// The kinds admission goes by: without pods and what there is one of for each, of which there are many and which change
+/// all the time. What nodes offer and pools have left is for warnings only. How old the fabric data is decides on placement
+/// alone.
 pub const FOR_ADMISSION: &[Kind] = match FOR_PLACEMENT {
-    [Kind::Pod, others @ .., Kind::Lease] => others,
+    [
+        Kind::Pod,
+        Kind::Endpoint,
+        Kind::Subnet,
+        Kind::DeviceClass,
+        Kind::PodGroup,
+        others @ ..,
+        Kind::Lease,
+    ] => others,
     all => all,
 };
 

@@ -21,6 +21,21 @@ impl Amounts {
         self.0.get(resource).copied().unwrap_or(0)
     }
 
+    /// Whether `resource` is named, be it with none.
+    #[must_use]
+    pub fn names(&self, resource: &str) -> bool {
+        self.0.contains_key(resource)
+    }
+
+    /// What is left without the resources for which `drop` holds.
+    #[must_use]
+    pub fn without(&self, drop: impl Fn(&ResourceName) -> bool) -> Self {
+        self.iter()
+            .filter(|(resource, _)| !drop(resource))
+            .map(|(resource, amount)| (resource.clone(), amount))
+            .collect()
+    }
+
     /// How many whole ones of `resource`.
     #[must_use]
     pub fn count(&self, resource: &ResourceName) -> u32 {

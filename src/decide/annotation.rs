@@ -89,5 +89,18 @@ pub const IPAM_DEFAULT_V6: &str = "ipam.spidernet.io/default-ipv6-ippool";
 pub const SRIOV_DESIRED_STATE: &str = "sriovnetwork.openshift.io/desired-state";
 /// SR-IOV operator, on SriovNetworkNodeStates: what the drain controller has done.
 pub const SRIOV_CURRENT_STATE: &str = "sriovnetwork.openshift.io/current-state";
+/// SR-IOV operator, on SriovNetworkNodeStates: the daemon of the node is gone, and the state is kept until then.
+pub const SRIOV_KEEP_UNTIL: &str = "sriovnetwork.openshift.io/keep-state-until";
+/// SR-IOV operator, label on Nodes: whether the device plugin runs there, `Enabled` or `Disabled`.
+pub const SRIOV_DEVICE_PLUGIN: &str = "sriovnetwork.openshift.io/device-plugin";
+/// SR-IOV operator, on pods of the device plugin: it waits for the node's configuration, and serves nothing.
+pub const SRIOV_PLUGIN_WAITS: &str = "sriovnetwork.openshift.io/device-plugin-wait-config";
+/// NVIDIA network operator, labels on Nodes: `true` while a driver or a NIC's firmware is not ready.
+pub const NVIDIA_WAITS: [&str; 2] = [
+    "network.nvidia.com/operator.mofed.wait",
+    "network.nvidia.com/operator.nic-configuration.wait",
+];
+/// Spiderpool, label on pools it has made by itself: the subnet they are cut from.
+pub const SPIDERPOOL_OWNER_SUBNET: &str = "ipam.spidernet.io/owner-spider-subnet";
 /// SR-IOV operator, on Nodes: the request side of a drain, visible before the cordon.
 pub const SRIOV_NODE_STATE: &str = "sriovnetwork.openshift.io/state";

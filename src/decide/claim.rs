@@ -1,23 +1,19 @@
 //! A claim: what one pod needs of a node and of the pools, worked out once for all candidate nodes.
 
-mod listed;
-mod named;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
-use super::names::{GangRef, InterfaceName, NamespaceName, NetworkRef, PodRef, PoolName, ResourceName};
+use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
+use super::naming::{Asker, demands, of_the_cluster};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
-use super::pod::{Pod, PoolChoice, PoolRequest};
+use super::pod::{Pod, PoolRequest};
 use super::policy::Locality;
-use super::pool::{Pool, PoolFacts};
-use super::problem::Problems;
+use super::pool::Pool;
 use super::reason::{ChoiceFault, Refusal};
-use super::selector::Labels;
 use super::settings::Settings;
 use super::suits::NodeNeeds;
 
@@ -40,6 +36,8 @@ pub struct Claim {
     pub exclusive: Option<NetworkRef>,
     /// Addresses, one for each interface and family.
     pub demands: Vec<Demand>,
+    /// Addresses that it has already, and that need no free one.
+    pub kept: Vec<(InterfaceName, Arc<Pool>)>,
 }
 
 /// The gang of a claim.
@@ -51,6 +49,8 @@ pub struct GangClaim {
     pub size: Option<u32>,
     /// Where it may run.
     pub locality: Locality,
+    /// The scheduler places it as a whole by itself.
+    pub by_scheduler: bool,
 }
 
 /// VFs of one resource.
@@ -71,7 +71,7 @@ impl VfNeed {
     #[must_use]
     pub fn hindered_by(&self, fault: PfFault) -> bool {
         match fault {
-            PfFault::Down | PfFault::VfsDiffer => true,
+            PfFault::Down | PfFault::VfsDiffer | PfFault::MtuDiffers => true,
             PfFault::NotInfiniband => self.infiniband,
             PfFault::GuidUnset => self.own_guid,
         }
@@ -143,6 +143,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         attaches_vfs: false,
         exclusive: None,
         demands: Vec::new(),
+        kept: Vec::new(),
     };
     let mut networked = BTreeSet::new();
     let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
@@ -171,6 +172,13 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         if attachment.plugin.rdma_isolation() && claim.exclusive.is_none() {
             claim.exclusive = Some(selection.network.clone());
         }
+        let kept = kept(pod, &interface, attachment, snapshot)?;
+        if !kept.is_empty() {
+            claim
+                .kept
+                .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
+            continue;
+        }
         claim.demands.extend(demands(
             Asker::of(pod),
             &interface,
@@ -194,6 +202,30 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     Ok(claim)
 }
 
+/// The pools of the addresses that a pod of a StatefulSet has for an interface from its life before.
+fn kept(
+    pod: &Pod,
+    interface: &InterfaceName,
+    attachment: &Attachment,
+    snapshot: &ClusterSnapshot,
+) -> Result<Vec<Arc<Pool>>, Refusal> {
+    if !pod.stateful || attachment.ipam == Ipam::Unlimited {
+        return Ok(Vec::new());
+    }
+    let at = (pod.at.namespace.clone(), pod.at.name.clone());
+    let endpoint = snapshot.endpoints.get(&at);
+    endpoint
+        .into_iter()
+        .flat_map(|endpoint| &endpoint.addresses)
+        .filter(|kept| kept.interface == *interface)
+        .map(|kept| {
+            let pool = snapshot.pools.get(&kept.pool).cloned();
+            let missing = || Refusal::PoolChoice(interface.clone(), ChoiceFault::Missing(kept.pool.clone()));
+            pool.ok_or_else(missing)
+        })
+        .collect()
+}
+
 fn gang(pod: &Pod, settings: &Settings) -> Result<Option<GangClaim>, Refusal> {
     let gang = pod
         .gang
@@ -205,7 +237,12 @@ fn gang(pod: &Pod, settings: &Settings) -> Result<Option<GangClaim>, Refusal> {
             name: gang.name.clone(),
         },
         size: gang.size,
-        locality: gang.locality.clone().unwrap_or_else(|| settings.locality.clone()),
+        locality: match &gang.locality {
+            _ if gang.by_scheduler => Locality::None,
+            Some(locality) => locality.clone(),
+            None => settings.locality.clone(),
+        },
+        by_scheduler: gang.by_scheduler,
     }))
 }
 
@@ -241,240 +278,4 @@ fn attachment<'a>(selection: &Selection, snapshot: &'a ClusterSnapshot) -> Resul
         .reading
         .as_ref()
         .map_err(|problems| Refusal::NetworkUnreadable(selection.network.clone(), problems.clone()))
-}
-
-/// Who asks for addresses, as far as pools look at it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asker<'a> {
-    /// The pod's namespace.
-    pub(super) namespace: &'a NamespaceName,
-    /// The pod's labels.
-    pub(super) labels: &'a Labels,
-    /// The pools it names itself, or what is wrong with them.
-    pub(super) pools: &'a Result<PoolRequest, Problems>,
-}
-
-impl<'a> Asker<'a> {
-    fn of(pod: &'a Pod) -> Self {
-        Self {
-            namespace: &pod.at.namespace,
-            labels: &pod.labels,
-            pools: &pod.pools,
-        }
-    }
-}
-
-/// What named the pools of an interface, in Spiderpool's order of precedence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// The pod, for each interface.
-    PodPerInterface,
-    /// The pod, for all interfaces.
-    PodForAll,
-    /// The namespace's defaults.
-    Namespace,
-    /// The network.
-    Network,
-    /// Nothing: the pools marked as the cluster's default.
-    Cluster,
-}
-
-/// The pools named for one interface, and what named them; none where pools are made for the pod when it starts.
-/// The first rule that names pools counts alone, even when its pools are full (Spiderpool,
-/// `pkg/ipam/pool_selections.go`).
-pub(super) fn choice(
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    ipam: &Ipam,
-    snapshot: &ClusterSnapshot,
-) -> Result<Option<(Rule, PoolChoice)>, Refusal> {
-    let Ipam::Spiderpool { v4, v6, .. } = ipam else {
-        return Ok(None);
-    };
-    let unreadable = |problems: &Problems| Refusal::PodUnreadable(problems.clone());
-    match asker.pools.as_ref().map_err(unreadable)? {
-        // What the subnet has left is not known here.
-        PoolRequest::Subnet => return Ok(None),
-        PoolRequest::PerInterface(list) => {
-            return Ok(Some((Rule::PodPerInterface, listed::own(list, interface)?)));
-        }
-        PoolRequest::All(choice) => return Ok(Some((Rule::PodForAll, choice.clone()))),
-        PoolRequest::None => {}
-    }
-    let namespace = snapshot.namespaces.get(asker.namespace);
-    let default = match namespace.map(|namespace| &namespace.default_pools) {
-        Some(default) => default.as_ref().map_err(unreadable)?.clone(),
-        None => PoolChoice::default(),
-    };
-    Ok(Some(if default != PoolChoice::default() {
-        (Rule::Namespace, default)
-    } else if !v4.is_empty() || !v6.is_empty() {
-        let own = PoolChoice {
-            v4: v4.clone(),
-            v6: v6.clone(),
-        };
-        (Rule::Network, own)
-    } else {
-        (Rule::Cluster, named::by_default(snapshot))
-    }))
-}
-
-/// The addresses Spiderpool will be asked for on one interface.
-pub(super) fn demands(
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
-    attachment: &Attachment,
-    snapshot: &ClusterSnapshot,
-    settings: &Settings,
-) -> Result<Vec<Demand>, Refusal> {
-    let Some((_, choice)) = choice(asker, interface, &attachment.ipam, snapshot)? else {
-        return Ok(Vec::new());
-    };
-    let by_subnet = matches!(attachment.ipam, Ipam::Spiderpool { by_subnet: true, .. });
-    chosen(asker, interface, network, &choice, by_subnet, snapshot, settings)
-}
-
-/// What the agent allocates for the cluster's own network because the pod's annotation lists it. That network's name is
-/// the agent's business, so a pool that is tied to networks is not counted on.
-fn of_the_cluster(
-    pod: &Pod,
-    list: &[super::pod::InterfacePools],
-    asking: &BTreeSet<InterfaceName>,
-    snapshot: &ClusterSnapshot,
-    settings: &Settings,
-) -> Result<Vec<Demand>, Refusal> {
-    let Some((interface, choice)) = listed::of_the_cluster(list, asking)? else {
-        return Ok(Vec::new());
-    };
-    if choice == PoolChoice::default() {
-        return Ok(Vec::new());
-    }
-    let unknown = NetworkRef::new("", "");
-    chosen(
-        Asker::of(pod),
-        &interface,
-        &unknown,
-        &choice,
-        false,
-        snapshot,
-        settings,
-    )
-}
-
-/// One address per family out of the pools that were chosen for an interface.
-fn chosen(
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
-    choice: &PoolChoice,
-    by_subnet: bool,
-    snapshot: &ClusterSnapshot,
-    settings: &Settings,
-) -> Result<Vec<Demand>, Refusal> {
-    let mut demands = Vec::new();
-    for (family, names, enabled) in [
-        (Family::V4, &choice.v4, settings.ipv4),
-        (Family::V6, &choice.v6, settings.ipv6),
-    ] {
-        let named = if enabled {
-            named::resolve(names, family, interface, snapshot)?
-        } else {
-            Vec::new()
-        };
-        if named.is_empty() {
-            continue;
-        }
-        let candidates = usable(&named, family, asker, interface, network, snapshot)?;
-        demands.push(Demand {
-            interface: interface.clone(),
-            family,
-            candidates,
-            by_subnet,
-        });
-    }
-    if demands.is_empty() {
-        return Err(Refusal::PoolChoice(interface.clone(), ChoiceFault::Nothing));
-    }
-    Ok(demands)
-}
-
-/// What keeps a pod from a pool, on whatever node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
-    /// The pool is being deleted.
-    Terminating,
-    /// The pool is disabled.
-    Disabled,
-    /// Its addresses are of the other family.
-    Family,
-    /// It is for other namespaces.
-    Namespace,
-    /// It is for other pods.
-    Pod,
-    /// It is for other networks.
-    Network,
-}
-
-/// Everything that keeps the pod from a pool.
-pub(super) fn obstacles(
-    pool: &PoolFacts,
-    family: Family,
-    asker: Asker<'_>,
-    network: &NetworkRef,
-    snapshot: &ClusterSnapshot,
-) -> Vec<Obstacle> {
-    let empty = Labels::new();
-    let namespace_labels = snapshot
-        .namespaces
-        .get(asker.namespace)
-        .map_or(&empty, |namespace| &namespace.labels);
-    let for_pod = pool
-        .pods
-        .as_ref()
-        .is_none_or(|selector| selector.matches(asker.labels));
-    let for_network = pool.networks.is_empty() || pool.networks.contains(network);
-    [
-        (Obstacle::Terminating, pool.terminating),
-        (Obstacle::Disabled, pool.disabled),
-        (Obstacle::Family, pool.family != family),
-        (
-            Obstacle::Namespace,
-            !pool.namespaces.admits(asker.namespace, namespace_labels),
-        ),
-        (Obstacle::Pod, !for_pod),
-        (Obstacle::Network, !for_network),
-    ]
-    .into_iter()
-    .filter_map(|(obstacle, there)| there.then_some(obstacle))
-    .collect()
-}
-
-/// Of the pools named, those that this pod may use on some node.
-fn usable(
-    named: &[Arc<Pool>],
-    family: Family,
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
-    snapshot: &ClusterSnapshot,
-) -> Result<Vec<Arc<Pool>>, Refusal> {
-    let admits = |facts: &PoolFacts| obstacles(facts, family, asker, network, snapshot).is_empty();
-    let candidates: Vec<Arc<Pool>> = named
-        .iter()
-        .filter(|pool| pool.reading.as_ref().is_ok_and(admits))
-        .cloned()
-        .collect();
-    if !candidates.is_empty() {
-        return Ok(candidates);
-    }
-    for pool in named {
-        if let Err(problems) = &pool.reading {
-            return Err(Refusal::PoolUnreadable(pool.name.clone(), problems.clone()));
-        }
-    }
-    Err(Refusal::PoolNotForPod(
-        interface.clone(),
-        named.iter().map(|pool| pool.name.clone()).collect(),
-    ))
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use super::amounts::Amounts;
+use super::endpoint::Endpoint;
 use super::fabric::Guid;
 use super::links::{LeafRates, LookedAt};
 use super::names::{
-    GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName, ProfileName, ResourceName,
+    GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName, ProfileName,
+    ResourceName,
 };
 use super::network::Network;
 use super::node::{Node, SriovState};
@@ -33,8 +35,14 @@ pub struct ClusterSnapshot {
     pub nodes: Map<NodeName, Arc<Node>>,
     /// What the SR-IOV operator says of nodes; a node without an entry has no state.
     pub sriov: Map<NodeName, Arc<SriovState>>,
+    /// Nodes whose device plugin says that it waits for the node's configuration, with how many such pods.
+    pub waiting_plugins: Map<NodeName, u32>,
+    /// Resources that some DeviceClass maps: on nodes that do not offer them, the scheduler allocates devices by claims.
+    pub by_claims: Map<ResourceName, u32>,
     /// All pools.
     pub pools: Map<PoolName, Arc<Pool>>,
+    /// Addresses that pods of StatefulSets keep, by the pod's name.
+    pub endpoints: Map<(NamespaceName, PodName), Arc<Endpoint>>,
     /// All networks. Where a NetworkAttachmentDefinition does not exist yet, the SpiderMultusConfig stands for it.
     pub networks: Map<NetworkRef, Arc<Network>>,
     /// All namespaces.
@@ -49,6 +57,8 @@ pub struct ClusterSnapshot {
     pub used: Map<NodeName, Arc<Amounts>>,
     /// How many pods of a Job run at once.
     pub jobs: Map<(NamespaceName, JobName), u32>,
+    /// How many pods of a PodGroup must start together; none for one that says nothing.
+    pub pod_groups: Map<GangRef, Option<u32>>,
     /// The pods of every gang.
     pub gangs: Map<GangRef, Arc<Members>>,
     /// When the fabric import looked at the fabric; none where none has left a date.

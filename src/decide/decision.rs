@@ -93,6 +93,7 @@ fn answer(
     };
     let verdicts = placement::place(&claim, candidates, snapshot, commitments, settings);
     let mut decision = match &claim.gang {
+        Some(gang) if gang.by_scheduler => question.of_pod_group(gang, verdicts),
         Some(gang) if gang.locality != Locality::None => question.of_gang(gang, verdicts),
         _ => question.alone(verdicts),
     };
@@ -170,6 +171,33 @@ impl Question<'_> {
             verdicts,
             pod,
             gang: None,
+        }
+    }
+
+    /// Kubernetes' own PodGroup: the scheduler tries its pods in one domain after the other, and cannot say which of its
+    /// questions were in earnest. So nothing is held, its locality is the scheduler's, and each of its pods is asked the
+    /// same: whether the pools have addresses for all that are still to come.
+    fn of_pod_group(&self, gang: &GangClaim, mut verdicts: Vec<(NodeName, Verdict)>) -> Decision {
+        let size = self.snapshot.pod_groups.get(&gang.at).copied().flatten();
+        let known = GangClaim {
+            size: size.or(gang.size),
+            ..gang.clone()
+        };
+        let need = gang::standing(self.claim, &known, self.snapshot, self.commitments).need;
+        let placement = Placement::new(
+            self.claim,
+            self.snapshot,
+            self.commitments,
+            self.settings,
+            Counting::Firm,
+        );
+        placement.need_for_all(&mut verdicts, need);
+        if self.ranked {
+            self.rank(&mut verdicts, None);
+        }
+        Decision {
+            verdicts,
+            ..Decision::default()
         }
     }
 

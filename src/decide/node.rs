@@ -23,11 +23,24 @@ pub struct Node {
     pub unschedulable: bool,
     /// The SR-IOV operator was asked to drain or reboot it (node annotation); seen before the cordon.
     pub drain_requested: bool,
+    /// What else on the node itself keeps its VFs from use, and where that is said.
+    pub faults: Vec<(NodeFault, String)>,
     /// Its rails by the fabric import, in the order of their numbers, or why what the import wrote cannot be read;
     /// none where no import has seen the node.
     pub fabric: Option<Result<Vec<Rail>, Problems>>,
     /// The presets of tiers whose closest label it carries.
     pub presets: PresetMarks,
+}
+
+/// What keeps the VFs of a whole node from use, whatever the SR-IOV operator's state says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeFault {
+    /// Its kubelet does not say that it is ready.
+    NotReady,
+    /// A driver, or the configuration of a NIC, is not ready yet.
+    DriverNotReady,
+    /// The device plugin is kept from serving until the node is configured.
+    PluginBlocked,
 }
 
 /// What the SR-IOV operator says of a node (its SriovNetworkNodeState), or why that cannot be read.
@@ -44,6 +57,10 @@ pub struct SriovFacts {
     pub sync: Sync,
     /// The desired and current drain phase, where one of them is not idle.
     pub drain: Option<String>,
+    /// The state is left over from a daemon that is gone; until when it is kept.
+    pub stale: Option<String>,
+    /// Exclusive mode is in force, and shared mode is asked for: the next reboot ends it.
+    pub leaving_exclusive: bool,
     /// Whether the RDMA subsystem gives each network namespace its own devices.
     pub rdma: RdmaMode,
     /// Every group of VFs that serves one resource from one PF.
@@ -108,4 +125,6 @@ pub enum PfFault {
     GuidUnset,
     /// The number of VFs in force is not the number asked for.
     VfsDiffer,
+    /// The MTU in force is not the one asked for.
+    MtuDiffers,
 }

@@ -2,7 +2,8 @@
 
 mod vfs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use self::vfs::VfStanding;
 
@@ -11,13 +12,15 @@ use super::claim::{Claim, Demand};
 use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
 use super::feeds::Feeds;
+use super::fitness::{fitness, in_place, is_by_claims, modes_told};
 use super::links::{BadLink, BadLinks};
 use super::names::{InterfaceName, NodeName, PoolName};
-use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync};
+use super::node::Node;
 use super::pod::{Phase, Pod};
+use super::pool::Pool;
 use super::reason::{EmptyPools, Refusal, Shortage};
 use super::score::{Load, Score};
-use super::settings::{NodeStatePolicy, Settings};
+use super::settings::Settings;
 use super::supply::{Exhausted, PoolSet, Promised};
 use super::tier::Domain;
 
@@ -35,6 +38,8 @@ pub enum Verdict {
 pub struct Fit {
     /// For each address it will need, the interface and the pools it can come from there.
     pub pools: Vec<(InterfaceName, PoolSet)>,
+    /// For each address it has already, the interface and the pool.
+    pub kept: Vec<(InterfaceName, PoolName)>,
     /// The domain of its gang, where the gang has one.
     pub domain: Option<Domain>,
     /// A bad link that the pod may meet there, by fabric data too old to refuse by.
@@ -144,7 +149,7 @@ impl<'a> Placement<'a> {
         let Ok(facts) = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told) else {
             return nothing_fits;
         };
-        let Ok(pools) = pools_on(self.claim, node) else {
+        let (Ok(pools), Ok(_)) = (pools_on(self.claim, node), kept_on(self.claim, node)) else {
             return nothing_fits;
         };
         let links = self.links(node);
@@ -168,8 +173,52 @@ impl<'a> Placement<'a> {
         let nothing = Amounts::default();
         let used = self.snapshot.used.get(&node.name).map_or(&nothing, |used| used);
         let reserved = self.reserved.get(&node.name).unwrap_or(&nothing);
-        let slots = Amounts::times(&node.offers, &[used, reserved, &unfit], &self.claim.takes, most);
+        let takes = self
+            .claim
+            .takes
+            .without(|resource| is_by_claims(resource, node, self.snapshot));
+        let slots = Amounts::times(&node.offers, &[used, reserved, &unfit], &takes, most);
         (slots, pools.into_iter().map(|(_, set)| set).collect())
+    }
+
+    /// Refuses the nodes that fit where the pools they offer cannot, all of them together, promise an address on every
+    /// interface to `need` such pods.
+    pub fn need_for_all(&self, verdicts: &mut [(NodeName, Verdict)], need: u32) {
+        let sets = |fit: &Fit| -> Vec<PoolSet> { fit.pools.iter().map(|(_, set)| set.clone()).collect() };
+        let distinct: BTreeSet<Vec<PoolSet>> = verdicts
+            .iter()
+            .filter_map(|(_, verdict)| match verdict {
+                Verdict::Fits(fit) => Some(sets(fit)),
+                Verdict::Refused(_) => None,
+            })
+            .collect();
+        let mut promised = self.promised.clone();
+        let mut left = need;
+        for wanted in &distinct {
+            let times = promised.times(wanted, left, self.snapshot);
+            for set in wanted {
+                promised.add_times(set, u64::from(times));
+            }
+            left -= times;
+        }
+        if left == 0 {
+            return;
+        }
+        for (_, verdict) in verdicts {
+            if let Verdict::Fits(fit) = verdict {
+                let empty = |(interface, pools): (InterfaceName, PoolSet)| EmptyPools {
+                    interface,
+                    pools,
+                    free: u64::from(need - left),
+                    promised: u64::from(need.saturating_sub(1)),
+                    pods: need,
+                };
+                let first = fit.pools.first().cloned();
+                if let Some(refusal) = first.map(empty).map(Refusal::PoolEmpty) {
+                    *verdict = Verdict::Refused(refusal);
+                }
+            }
+        }
     }
 
     /// The snapshot it decides by.
@@ -205,6 +254,7 @@ impl<'a> Placement<'a> {
         }
         Ok(Fit {
             pools,
+            kept: kept_on(self.claim, node)?,
             domain: None,
             doubt,
             load,
@@ -291,6 +341,9 @@ impl Placement<'_> {
             ..Load::default()
         };
         for (resource, need) in &self.claim.vfs {
+            if is_by_claims(resource, node, self.snapshot) {
+                continue;
+            }
             let seen = used.map_or(0, |used| used.count(resource));
             let unseen = reserved.map_or(0, |reserved| reserved.count(resource));
             let feeds = Feeds {
@@ -305,6 +358,7 @@ impl Placement<'_> {
                 allocatable: node.offers.count(resource),
                 taken: seen.saturating_add(unseen),
                 unfit: feeds.unfit(heeded),
+                in_place: facts.map(|facts| in_place(facts, resource)),
             };
             let left = shortage.allocatable.saturating_sub(shortage.taken);
             if left.saturating_sub(shortage.unfit) < need.count {
@@ -333,84 +387,6 @@ impl Placement<'_> {
     }
 }
 
-/// Whether any state says in which mode its node is. The SR-IOV operator does since 1.4; the CRDs of an older one, as
-/// Spiderpool's chart brings them, have no such field, and the API server drops it.
-fn modes_told(snapshot: &ClusterSnapshot) -> bool {
-    let told = |state: &SriovState| {
-        state
-            .reading
-            .as_ref()
-            .is_ok_and(|facts| facts.rdma != RdmaMode::Unknown)
-    };
-    snapshot.sriov.values().any(|state| told(state))
-}
-
-/// Whether the node as such is fit; what the SR-IOV operator says of its PFs, where it says something.
-fn fitness<'a>(
-    claim: &Claim,
-    node: &Node,
-    snapshot: &'a ClusterSnapshot,
-    settings: &Settings,
-    modes_told: bool,
-) -> Result<Option<&'a SriovFacts>, Refusal> {
-    if claim.vfs.is_empty() {
-        return Ok(None);
-    }
-    if node.drain_requested {
-        return Err(Refusal::Draining(
-            "Drain_Required or Reboot_Required (node annotation)".to_owned(),
-        ));
-    }
-    let strict = match settings.node_state {
-        NodeStatePolicy::Require => true,
-        NodeStatePolicy::Trust => false,
-        NodeStatePolicy::Auto => !snapshot.sriov.is_empty(),
-    };
-    let Some(state) = snapshot.sriov.get(&node.name) else {
-        return if strict {
-            Err(Refusal::NodeStateMissing)
-        } else {
-            Ok(None)
-        };
-    };
-    let facts = match &state.reading {
-        Ok(facts) => facts,
-        Err(problems) if strict => return Err(Refusal::NodeStateUnreadable(problems.clone())),
-        Err(_) => return Ok(None),
-    };
-    if let Some(phase) = &facts.drain {
-        return Err(Refusal::Draining(phase.clone()));
-    }
-    if let Sync::Other(status) = &facts.sync {
-        return Err(Refusal::NotInSync(status.clone()));
-    }
-    if let Some(network) = &claim.exclusive {
-        let exclusive = match facts.rdma {
-            RdmaMode::Exclusive => true,
-            RdmaMode::Shared => false,
-            RdmaMode::Unknown => match settings.node_state {
-                NodeStatePolicy::Require => false,
-                NodeStatePolicy::Trust => true,
-                NodeStatePolicy::Auto => !modes_told,
-            },
-        };
-        if !exclusive {
-            return Err(Refusal::NotExclusive(network.clone(), facts.rdma));
-        }
-        let shared = node.offers.iter().find(|(resource, amount)| {
-            *amount > 0
-                && settings
-                    .shared_rdma_prefixes
-                    .iter()
-                    .any(|prefix| resource.as_str().starts_with(prefix))
-        });
-        if let Some((resource, _)) = shared {
-            return Err(Refusal::SharedPlugin(resource.clone()));
-        }
-    }
-    Ok(Some(facts))
-}
-
 /// For each address, the pools it can come from on this node.
 fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
     let mut seen: BTreeMap<PoolName, &Demand> = BTreeMap::new();
@@ -421,7 +397,8 @@ fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>,
             let elsewhere = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
             return Err(Refusal::PoolNotForNode(demand.interface.clone(), elsewhere));
         }
-        for pool in &set {
+        // Pools made from a subnet are one for each interface.
+        for pool in set.iter().filter(|pool| !pool.is_of_subnet()) {
             // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface; of
             // several pools it tries that one first or last, as it happens. Where PFs are in subnets of their own,
             // those keep the interfaces apart.
@@ -435,9 +412,34 @@ fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>,
                 ));
             }
         }
+        // An address that it holds already is found before any other of its only pool.
+        let holds = |pool: &Arc<Pool>| {
+            let facts = pool.reading.as_ref();
+            set == [pool.name.clone()] && facts.is_ok_and(|facts| facts.holders.contains_key(&claim.pod.uid))
+        };
+        if demand.candidates.iter().any(holds) {
+            continue;
+        }
         pools.push((demand.interface.clone(), set));
     }
     Ok(pools)
+}
+
+/// The addresses that are kept: Spiderpool does not ask again whether the node may use them, but packets would not find it.
+fn kept_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolName)>, Refusal> {
+    let admitted = |(interface, pool): &(InterfaceName, Arc<Pool>)| {
+        let facts = pool.reading.as_ref();
+        let facts = facts.map_err(|problems| Refusal::PoolUnreadable(pool.name.clone(), problems.clone()))?;
+        if facts.nodes.admits(&node.name, &node.labels) {
+            Ok((interface.clone(), pool.name.clone()))
+        } else {
+            Err(Refusal::PoolNotForNode(
+                interface.clone(),
+                vec![pool.name.clone()],
+            ))
+        }
+    };
+    claim.kept.iter().map(admitted).collect()
 }
 
 fn addresses(
@@ -461,6 +463,7 @@ fn addresses(
                 pools: set,
                 free,
                 promised,
+                pods: 1,
             })
         },
     )
@@ -471,14 +474,14 @@ mod tests {
     use super::*;
     use crate::decide::claim::claim;
     use crate::decide::commitment::{commitment, hold};
+    use crate::decide::endpoint::{Endpoint, Kept};
     use crate::decide::fabric::{Rail, RailState, Speed};
     use crate::decide::network::{Ipam, Plugin};
-    use crate::decide::node::PfFault;
+    use crate::decide::node::{NodeFault, PfFault, RdmaMode, SriovFacts, Sync};
     use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
     use crate::decide::reason::Reason;
     use crate::decide::testing::{Cluster, rail};
     use rstest::rstest;
-    use std::sync::Arc;
 
     fn verdicts(cluster: &Cluster, pod: &Pod) -> Vec<(String, Result<u8, Reason>)> {
         let snapshot = cluster.snapshot();
@@ -806,7 +809,11 @@ mod tests {
             ]))
             .is_ok()
         );
-        assert!(with(PoolRequest::Subnet).is_ok());
+        assert_eq!(
+            with(PoolRequest::SubnetForAll(choice(&["nope"]))),
+            Err(Reason::PoolChoice),
+            "a subnet that does not exist"
+        );
         // The agent allocates for all elements at once, whoever asks.
         let both = [item("net1", &["rail0"]), item("net2", &["rail1"])];
         let and = |more: InterfacePools| PoolRequest::PerInterface([&both[..], &[more]].concat());
@@ -856,6 +863,220 @@ mod tests {
             });
         }
         assert!(reason(&cluster, &pod).is_ok());
+    }
+
+    #[rstest]
+    #[case::not_ready(NodeFault::NotReady, Reason::NodeNotReady)]
+    #[case::driver(NodeFault::DriverNotReady, Reason::DriverNotReady)]
+    #[case::plugin(NodeFault::PluginBlocked, Reason::PluginBlocked)]
+    fn a_node_is_refused_for_what_it_says_of_itself(#[case] fault: NodeFault, #[case] expected: Reason) {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .with_node("n1", |node| node.faults = vec![(fault, "x".to_owned())]);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(expected));
+    }
+
+    #[test]
+    fn a_device_plugin_that_waits_blocks_its_node() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .with(|snapshot| snapshot.waiting_plugins.insert_mut("n1".into(), 1));
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::PluginBlocked));
+    }
+
+    #[test]
+    fn a_state_left_over_is_distrusted_unless_nodes_are_trusted_without_one() {
+        let cluster = Cluster::with_rails(1).node("n1", 8).state("n1", |facts| {
+            facts.stale = Some("2026-11-24T12:00:00Z".to_owned());
+        });
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::NodeStateStale));
+        let (snapshot, pod) = (cluster.snapshot(), cluster.pod("a"));
+        let trusting = Settings {
+            node_state: crate::decide::settings::NodeStatePolicy::Trust,
+            ..Settings::default()
+        };
+        let claim = claim(&pod, &snapshot, &trusting).unwrap();
+        let verdict = place(
+            &claim,
+            [&NodeName::from("n1")],
+            &snapshot,
+            &Commitments::default(),
+            &trusting,
+        )
+        .remove(0)
+        .1;
+        assert!(matches!(verdict, Verdict::Fits(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_node_about_to_leave_exclusive_mode_takes_no_pod_that_needs_it() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .state("n1", |facts| facts.leaving_exclusive = true);
+        assert_eq!(reason(&cluster, &cluster.pod("a")), Err(Reason::NotInSync));
+    }
+
+    #[test]
+    fn only_the_vfs_of_the_pf_that_is_down_are_lost_where_a_resource_spans_two() {
+        let two_pfs = |vfs: [u32; 2]| {
+            Cluster::with_rails(1)
+                .node("n1", vfs[0] + vfs[1])
+                .state("n1", |facts| {
+                    let mut second = facts.groups[0].clone();
+                    facts.groups[0].vfs = vfs[0];
+                    facts.groups[0].faults = vec![PfFault::Down];
+                    second.pf = "ibs9".into();
+                    second.vfs = vfs[1];
+                    facts.groups.push(second);
+                })
+        };
+        let some = two_pfs([4, 2]);
+        assert!(reason(&some, &some.pod("a")).is_ok());
+        let taken = some.bound("b", "n1").bound("c", "n1");
+        assert_eq!(reason(&taken, &taken.pod("a")), Err(Reason::PfDown));
+    }
+
+    #[test]
+    fn a_device_plugin_that_starts_anew_is_said_and_is_no_loss_for_ever() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .with_node("n1", |node| node.offers = Amounts::default());
+        let (snapshot, pod) = (cluster.snapshot(), cluster.pod("a"));
+        let settings = Settings::default();
+        let claim = claim(&pod, &snapshot, &settings).unwrap();
+        let verdict = place(
+            &claim,
+            [&NodeName::from("n1")],
+            &snapshot,
+            &Commitments::default(),
+            &settings,
+        )
+        .remove(0)
+        .1;
+        let Verdict::Refused(refusal) = verdict else {
+            panic!("no VF is offered")
+        };
+        assert!(
+            refusal
+                .to_string()
+                .ends_with("the SR-IOV operator counts 8: the device plugin may be starting"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_resource_allocated_by_claims_is_left_to_the_scheduler_and_its_pools_are_not() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .with_node("n1", |node| node.offers = Amounts::default())
+            .with(|snapshot| snapshot.by_claims.insert_mut("x.io/rail0".into(), 1));
+        assert!(reason(&cluster, &cluster.pod("a")).is_ok());
+        let empty = cluster.clone().pool("rail0", |facts| facts.free = 0);
+        assert_eq!(reason(&empty, &empty.pod("a")), Err(Reason::PoolEmpty));
+        let offered = cluster.offers("n1", "x.io/rail0", 0);
+        assert_eq!(
+            reason(&offered, &offered.pod("a")),
+            Err(Reason::TooFewVfs),
+            "the device plugin names it, so its count is in force"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_kept_needs_no_free_one_and_only_nodes_that_its_pool_admits() {
+        let cluster = Cluster::with_rails(2)
+            .node("n1", 8)
+            .node("n2", 8)
+            .pool("rail0", |facts| {
+                facts.free = 0;
+                facts.nodes.names.insert("n2".into());
+            })
+            .pool("rail1", |facts| facts.free = 0)
+            .with(|snapshot| {
+                let kept = |interface: &str, pool: &str| Kept {
+                    interface: interface.into(),
+                    family: crate::decide::address::Family::V4,
+                    pool: pool.into(),
+                };
+                let endpoint = Endpoint {
+                    addresses: vec![kept("net1", "rail0"), kept("net2", "rail1")],
+                };
+                snapshot
+                    .endpoints
+                    .insert_mut(("default".into(), "web-0".into()), Arc::new(endpoint));
+            });
+        let mut pod = cluster.pod("web-0");
+        let all = |pod: &Pod| -> Vec<_> {
+            verdicts(&cluster, pod)
+                .into_iter()
+                .map(|(_, verdict)| verdict.map(drop))
+                .collect()
+        };
+        assert_eq!(
+            all(&pod),
+            [Err(Reason::PoolNotForNode), Err(Reason::PoolEmpty)],
+            "a pod of no StatefulSet keeps nothing"
+        );
+        pod.stateful = true;
+        assert_eq!(all(&pod), [Err(Reason::PoolNotForNode), Ok(())]);
+    }
+
+    #[test]
+    fn an_address_that_the_pod_holds_already_needs_no_free_one() {
+        let cluster = Cluster::with_rails(1).node("n1", 8).pool("rail0", |facts| {
+            facts.free = 0;
+            facts.holders.insert("uid-a".into(), 1);
+        });
+        assert!(reason(&cluster, &cluster.pod("a")).is_ok());
+        assert_eq!(reason(&cluster, &cluster.pod("b")), Err(Reason::PoolEmpty));
+    }
+
+    #[test]
+    fn where_both_families_have_pools_both_must_have_an_address() {
+        let dual = |free: u64| {
+            let cluster = Cluster::with_rails(1)
+                .node("n1", 8)
+                .pool_named("six", |facts| {
+                    facts.family = crate::decide::address::Family::V6;
+                    facts.free = free;
+                })
+                .network(0, |network| {
+                    network.ipam = Ipam::Spiderpool {
+                        v4: vec!["rail0".to_owned()],
+                        v6: vec!["six".to_owned()],
+                        by_subnet: false,
+                    };
+                });
+            reason(&cluster, &cluster.pod("a"))
+        };
+        assert!(dual(1).is_ok());
+        assert_eq!(dual(0), Err(Reason::PoolEmpty));
+    }
+
+    #[test]
+    fn a_network_without_ipam_asks_no_pool() {
+        let cluster = Cluster::with_rails(1)
+            .node("n1", 8)
+            .pool("rail0", |facts| facts.free = 0)
+            .network(0, |network| {
+                network.ipam = Ipam::Unlimited;
+            });
+        assert!(reason(&cluster, &cluster.pod("a")).is_ok());
+    }
+
+    #[test]
+    fn a_list_of_namespaces_makes_their_selector_ineffective() {
+        let with = |name: &str| {
+            let cluster = Cluster::with_rails(1).node("n1", 8).pool("rail0", |facts| {
+                facts.namespaces.names.insert(name.into());
+                facts.namespaces.selector = Some(crate::decide::selector::Selector {
+                    labels: [("no".to_owned(), "such".to_owned())].into(),
+                    expressions: Vec::new(),
+                });
+            });
+            reason(&cluster, &cluster.pod("a"))
+        };
+        assert!(with("default").is_ok());
+        assert_eq!(with("other"), Err(Reason::PoolNotForPod));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Pod {
     pub scheduler: Option<SchedulerName>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// It belongs to a StatefulSet: it may have addresses that it keeps.
+    pub stateful: bool,
     /// It shares its node's network: Multus never runs for it, so its networks attach nothing.
     pub host_network: bool,
     /// The network that takes the place of the cluster's own, where it names one.
@@ -49,6 +51,8 @@ pub struct Gang {
     pub size: Option<u32>,
     /// Where it may run; none for the configured default.
     pub locality: Option<Locality>,
+    /// It is a PodGroup of Kubernetes' own, which the scheduler places as a whole.
+    pub by_scheduler: bool,
 }
 
 /// Where a pod is in its life, as far as it holds or waits for something.
@@ -71,8 +75,10 @@ pub enum PoolRequest {
     /// None: the namespace's, the network's or the cluster's default pools apply.
     #[default]
     None,
-    /// `ipam.spidernet.io/subnet` or `/subnets`: pools are made for it from a subnet.
-    Subnet,
+    /// `ipam.spidernet.io/subnets`: pools are made for it from these subnets, of which the first of a family counts.
+    Subnets(Vec<InterfacePools>),
+    /// `ipam.spidernet.io/subnet`: as above, for every interface.
+    SubnetForAll(PoolChoice),
     /// `ipam.spidernet.io/ippools`.
     PerInterface(Vec<InterfacePools>),
     /// `ipam.spidernet.io/ippool`, for every interface.

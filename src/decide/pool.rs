@@ -45,4 +45,25 @@ pub struct PoolFacts {
     pub size: u64,
     /// How many addresses each pod holds.
     pub holders: BTreeMap<PodUid, u32>,
+    /// The SpiderSubnet that Spiderpool has cut it from for one application, where it has.
+    pub subnet: Option<String>,
 }
+
+impl PoolName {
+    /// The pool that stands for a SpiderSubnet: whoever asks for a pool of that subnet gets one of its own when its first
+    /// pod starts, as large as it needs and the subnet has addresses left. So all of them together are one source.
+    /// No SpiderIPPool can have this name.
+    #[must_use]
+    pub fn of_subnet(name: &str) -> Self {
+        format!("{SUBNET}{name}").into()
+    }
+
+    /// Whether it stands for a SpiderSubnet.
+    #[must_use]
+    pub fn is_of_subnet(&self) -> bool {
+        self.as_str().starts_with(SUBNET)
+    }
+}
+
+/// How the names of such pools begin.
+const SUBNET: &str = "subnet/";

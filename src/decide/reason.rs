@@ -34,6 +34,14 @@ pub enum Reason {
     NodeStateMissing,
     /// The node's SR-IOV state cannot be read.
     NodeStateUnreadable,
+    /// The node's SR-IOV state is left over from a daemon that is gone.
+    NodeStateStale,
+    /// The node is not ready.
+    NodeNotReady,
+    /// A driver of the node is not ready.
+    DriverNotReady,
+    /// The node's device plugin is kept from serving.
+    PluginBlocked,
     /// The SR-IOV operator drains or reboots the node.
     Draining,
     /// The SR-IOV configuration of the node is not in force.
@@ -50,6 +58,8 @@ pub enum Reason {
     GuidUnset,
     /// A PF has another number of VFs than asked for.
     VfsDiffer,
+    /// A PF has another MTU than asked for.
+    MtuDiffers,
     /// A rail has no link on the fabric.
     RailDark,
     /// A rail's link has not been brought up by the Subnet Manager.
@@ -87,6 +97,10 @@ impl Reason {
             Self::NodeUnknown => "RDMA: node not known yet",
             Self::NodeStateMissing => "RDMA: no SriovNetworkNodeState for the node",
             Self::NodeStateUnreadable => "RDMA: the node's SriovNetworkNodeState cannot be read",
+            Self::NodeStateStale => "RDMA: the node's SriovNetworkNodeState outlives its daemon",
+            Self::NodeNotReady => "RDMA: node is not ready",
+            Self::DriverNotReady => "RDMA: a driver of the node is not ready",
+            Self::PluginBlocked => "RDMA: the node's device plugin waits for its configuration",
             Self::Draining => "RDMA: node is being drained by the SR-IOV operator",
             Self::NotInSync => "RDMA: node's SR-IOV configuration is not in force",
             Self::NotExclusive => "RDMA: node is not in exclusive RDMA mode",
@@ -95,6 +109,7 @@ impl Reason {
             Self::NotInfiniband => "RDMA: a PF of the node is not InfiniBand",
             Self::GuidUnset => "RDMA: a VF of the node has no GUID",
             Self::VfsDiffer => "RDMA: a PF of the node lacks the VFs asked for",
+            Self::MtuDiffers => "RDMA: a PF of the node has another MTU than asked for",
             Self::RailDark => "RDMA: a rail of the node is dark on the fabric",
             Self::RailInactive => "RDMA: a rail of the node waits for the Subnet Manager",
             Self::RailDegraded => "RDMA: a rail of the node is slower than it should be",
@@ -122,6 +137,10 @@ impl Reason {
             Self::NodeUnknown => "node_unknown",
             Self::NodeStateMissing => "node_state_missing",
             Self::NodeStateUnreadable => "node_state_unreadable",
+            Self::NodeStateStale => "node_state_stale",
+            Self::NodeNotReady => "node_not_ready",
+            Self::DriverNotReady => "driver_not_ready",
+            Self::PluginBlocked => "plugin_blocked",
             Self::Draining => "draining",
             Self::NotInSync => "not_in_sync",
             Self::NotExclusive => "not_exclusive",
@@ -130,6 +149,7 @@ impl Reason {
             Self::NotInfiniband => "not_infiniband",
             Self::GuidUnset => "guid_unset",
             Self::VfsDiffer => "vfs_differ",
+            Self::MtuDiffers => "mtu_differs",
             Self::RailDark => "rail_dark",
             Self::RailInactive => "rail_inactive",
             Self::RailDegraded => "rail_degraded",
@@ -163,6 +183,14 @@ impl Reason {
                 "let the SR-IOV operator's config daemon run on the node, or set nodeState: trust in the configuration"
             }
             Self::NodeStateUnreadable => "correct the SriovNetworkNodeState, or update Pointsman",
+            Self::NodeStateStale => {
+                "let the SR-IOV operator's config daemon run on the node again, or set nodeState: trust in the configuration"
+            }
+            Self::NodeNotReady => "look at the node's conditions and its kubelet",
+            Self::DriverNotReady => "wait for the network operator, or look at its driver pod on the node",
+            Self::PluginBlocked => {
+                "wait for the SR-IOV operator, or look at its config daemon and device plugin on the node"
+            }
             Self::Draining => "wait until the SR-IOV operator has finished with the node",
             Self::NotInSync => "look at status.lastSyncError of the node's SriovNetworkNodeState",
             Self::NotExclusive => {
@@ -173,6 +201,7 @@ impl Reason {
             Self::NotInfiniband => "set linkType: ib in the SriovNetworkNodePolicy",
             Self::GuidUnset => "set GUIDs for the node's VFs (SR-IOV operator), or use ib-kubernetes",
             Self::VfsDiffer => "wait for the SR-IOV operator, or look at the node's SriovNetworkNodeState",
+            Self::MtuDiffers => "wait for the SR-IOV operator, or correct mtu in the SriovNetworkNodePolicy",
             Self::RailDark => "repair the link, then import the fabric again",
             Self::RailInactive => {
                 "look whether a Subnet Manager is master (sminfo, the log of opensm), then import the fabric again"
@@ -224,6 +253,10 @@ pub enum Refusal {
     NodeStateMissing,
     /// See [`Reason::NodeStateUnreadable`].
     NodeStateUnreadable(Problems),
+    /// See [`Reason::NodeStateStale`]; until when the operator keeps the state.
+    NodeStateStale(String),
+    /// The node as a whole; where that is said.
+    NodeUnfit(super::node::NodeFault, String),
     /// See [`Reason::Draining`]; the phase as the operator words it.
     Draining(String),
     /// See [`Reason::NotInSync`]; the status as the operator words it.
@@ -288,6 +321,8 @@ pub struct Shortage {
     pub taken: u32,
     /// VFs behind PFs that are not fit for use.
     pub unfit: u32,
+    /// VFs that the node's SR-IOV state counts, where it has one.
+    pub in_place: Option<u32>,
 }
 
 /// Pools that can promise no more.
@@ -301,6 +336,8 @@ pub struct EmptyPools {
     pub free: u64,
     /// Addresses of them promised to pods that have not fetched them yet.
     pub promised: u64,
+    /// How many pods need one at once: more than one for a group that the scheduler places as a whole.
+    pub pods: u32,
 }
 
 /// How much room a gang needs, and where there is most.
@@ -319,7 +356,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> Reason {
         use super::links::LinkTrouble;
-        use super::node::PfFault;
+        use super::node::{NodeFault, PfFault};
         match self {
             Self::PodUnreadable(_) => Reason::PodUnreadable,
             Self::NetworkMissing(_) => Reason::NetworkMissing,
@@ -331,6 +368,10 @@ impl Refusal {
             Self::NodeUnknown(_) => Reason::NodeUnknown,
             Self::NodeStateMissing => Reason::NodeStateMissing,
             Self::NodeStateUnreadable(_) => Reason::NodeStateUnreadable,
+            Self::NodeStateStale(_) => Reason::NodeStateStale,
+            Self::NodeUnfit(NodeFault::NotReady, _) => Reason::NodeNotReady,
+            Self::NodeUnfit(NodeFault::DriverNotReady, _) => Reason::DriverNotReady,
+            Self::NodeUnfit(NodeFault::PluginBlocked, _) => Reason::PluginBlocked,
             Self::Draining(_) => Reason::Draining,
             Self::NotInSync(_) => Reason::NotInSync,
             Self::NotExclusive(..) => Reason::NotExclusive,
@@ -339,6 +380,7 @@ impl Refusal {
             Self::Unfit(PfFault::NotInfiniband, _) => Reason::NotInfiniband,
             Self::Unfit(PfFault::GuidUnset, _) => Reason::GuidUnset,
             Self::Unfit(PfFault::VfsDiffer, _) => Reason::VfsDiffer,
+            Self::Unfit(PfFault::MtuDiffers, _) => Reason::MtuDiffers,
             Self::Link(link, _) => match link.trouble {
                 LinkTrouble::Dark => Reason::RailDark,
                 LinkTrouble::Inactive => Reason::RailInactive,
@@ -381,6 +423,11 @@ impl fmt::Display for Refusal {
             Self::NodeStateMissing => {
                 f.write_str("the node has no SriovNetworkNodeState, although other nodes have")
             }
+            Self::NodeStateStale(until) => write!(
+                f,
+                "the node's SR-IOV config daemon is gone, and its state is kept until {until}"
+            ),
+            Self::NodeUnfit(_, said) => f.write_str(said),
             Self::Draining(phase) => write!(f, "the SR-IOV operator is at {phase} with the node"),
             Self::NotInSync(status) => {
                 write!(f, "syncStatus of the node's SriovNetworkNodeState is {status}")
@@ -435,6 +482,15 @@ impl fmt::Display for Refusal {
             }
             Self::TierUnknown(tier) => write!(f, "no node has a label for tier {tier}"),
             Self::TiersConflict(conflict) => write!(f, "{conflict}"),
+            Self::PoolEmpty(empty) if empty.pods > 1 => write!(
+                f,
+                "{} pods of the group need addresses at once, on interface {} from pool {} and on the others from theirs; \
+                 there are enough for {}",
+                empty.pods,
+                empty.interface,
+                list(&empty.pools),
+                empty.free
+            ),
             Self::PoolEmpty(empty) => write!(
                 f,
                 "interface {}: pool {} has {} free and {} of them promised to pods that are starting",
@@ -478,7 +534,15 @@ impl fmt::Display for Shortage {
             f,
             "{} of {} wanted: {} on the node, {} taken, {} behind PFs that are not fit for use",
             self.wanted, self.resource, self.allocatable, self.taken, self.unfit
-        )
+        )?;
+        // The count of the device plugin drops for a moment when it starts anew, and that is no loss of VFs.
+        match self.in_place {
+            Some(there) if there > self.allocatable => write!(
+                f,
+                "; the SR-IOV operator counts {there}: the device plugin may be starting"
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -100,10 +100,14 @@ impl Promised {
                 let free = free_in(affected.iter(), snapshot);
                 let promised = all.worst_case(affected, snapshot);
                 if promised > free {
+                    let own = wanted.iter().filter(|wanted| *wanted == affected).count().max(1);
+                    let own = u64::try_from(own)
+                        .unwrap_or(u64::MAX)
+                        .saturating_mul(u64::from(times));
                     return Err(Exhausted {
                         wanted: index,
                         free,
-                        promised: promised - 1,
+                        promised: promised.saturating_sub(own),
                     });
                 }
             }

@@ -34,6 +34,7 @@ pub(crate) fn pool(name: &str, free: u64) -> Pool {
             free,
             size: free,
             holders: BTreeMap::new(),
+            subnet: None,
         }),
     }
 }
@@ -53,6 +54,7 @@ pub(crate) fn pod(name: &str) -> Pod {
         gang: Ok(None),
         scheduler: None,
         phase: Phase::Pending { refused: false },
+        stateful: false,
         host_network: false,
         default_network: None,
         networks: Ok(Vec::new()),
@@ -119,6 +121,7 @@ impl Cluster {
             drain_requested: false,
             fabric: None,
             presets: PresetMarks::default(),
+            faults: Vec::new(),
         };
         self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
         self
@@ -135,6 +138,8 @@ impl Cluster {
         let facts = SriovFacts {
             sync: Sync::Succeeded,
             drain: None,
+            stale: None,
+            leaving_exclusive: false,
             rdma: RdmaMode::Exclusive,
             groups: groups.collect(),
         };
@@ -157,6 +162,20 @@ impl Cluster {
             .offers
             .add(&Amounts::from_iter([(resource.into(), u64::from(count) * ONE)]));
         self.snapshot.nodes.insert_mut(node.into(), Arc::new(changed));
+        self
+    }
+
+    /// Changes a node.
+    pub(crate) fn with_node(mut self, name: &str, change: impl FnOnce(&mut Node)) -> Self {
+        let mut changed = Node::clone(self.snapshot.nodes.get(name).unwrap());
+        change(&mut changed);
+        self.snapshot.nodes.insert_mut(name.into(), Arc::new(changed));
+        self
+    }
+
+    /// Changes whatever else.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut ClusterSnapshot)) -> Self {
+        change(&mut self.snapshot);
         self
     }
 
@@ -319,6 +338,7 @@ impl Cluster {
                     name: name.into(),
                     size: Some(size),
                     locality: Some(locality.clone()),
+                    by_scheduler: false,
                 })),
                 ..self.pod(&format!("{name}-{number}"))
             })

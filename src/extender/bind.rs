@@ -89,6 +89,9 @@ pub fn placement_record(node: &NodeName, fit: &Fit, position: Option<&str>) -> B
             .or_default()
             .extend(set.iter().map(PoolName::as_str));
     }
+    for (interface, pool) in &fit.kept {
+        pools.entry(interface.as_str()).or_default().push(pool.as_str());
+    }
     let record = Record {
         node: node.as_str(),
         domain: fit.domain.as_ref().map(ToString::to_string),

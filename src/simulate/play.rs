@@ -406,6 +406,10 @@ fn is_of_the_node(reason: Reason) -> bool {
         Reason::NodeUnknown
         | Reason::NodeStateMissing
         | Reason::NodeStateUnreadable
+        | Reason::NodeStateStale
+        | Reason::NodeNotReady
+        | Reason::DriverNotReady
+        | Reason::PluginBlocked
         | Reason::Draining
         | Reason::NotInSync
         | Reason::NotExclusive
@@ -414,6 +418,7 @@ fn is_of_the_node(reason: Reason) -> bool {
         | Reason::NotInfiniband
         | Reason::GuidUnset
         | Reason::VfsDiffer
+        | Reason::MtuDiffers
         | Reason::RailDark
         | Reason::RailInactive
         | Reason::RailDegraded => true,

@@ -113,7 +113,11 @@ fn validated(
         | Kind::Pool
         | Kind::ReservedIp
         | Kind::NodeState
-        | Kind::Lease => None,
+        | Kind::Lease
+        | Kind::Endpoint
+        | Kind::Subnet
+        | Kind::DeviceClass
+        | Kind::PodGroup => None,
     }
 }
 

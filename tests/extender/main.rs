@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod pod_groups;
 mod preempt;
 mod without_bind;
 

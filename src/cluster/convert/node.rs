@@ -10,7 +10,7 @@ use crate::cluster::quantity;
 use crate::decide::amounts::Amounts;
 use crate::decide::annotation;
 use crate::decide::names::ResourceName;
-use crate::decide::node::Node;
+use crate::decide::node::{Node, NodeFault};
 use crate::decide::pod::{Namespace, PoolChoice};
 use crate::decide::problem::Problems;
 use crate::decide::suits::Taint;
@@ -31,9 +31,33 @@ pub fn node(object: &NodeObject) -> Node {
         offers: amounts(object.status.allocatable.as_ref()),
         taints: object.spec.taints.iter().flatten().map(taint).collect(),
         unschedulable: object.spec.unschedulable.unwrap_or(false),
+        faults: faults(object),
         drain_requested: requested.is_some_and(|state| !state.is_empty() && state != "Idle"),
         fabric: fabric.map(|text| fabric::parse(&format!("node {name}"), text)),
     }
+}
+
+/// What on the node itself says that its VFs cannot be used.
+fn faults(object: &NodeObject) -> Vec<(NodeFault, String)> {
+    let mut faults = Vec::new();
+    let conditions = object.status.conditions.iter().flatten();
+    for condition in conditions.filter(|condition| condition.r#type.as_deref() == Some("Ready")) {
+        let status = condition.status.as_deref().unwrap_or("Unknown");
+        if status != "True" {
+            faults.push((NodeFault::NotReady, format!("condition Ready is {status}")));
+        }
+    }
+    let label = |key: &str| object.metadata.labels.as_ref()?.get(key);
+    for key in annotation::NVIDIA_WAITS {
+        if label(key).is_some_and(|value| value == "true") {
+            faults.push((NodeFault::DriverNotReady, format!("label {key} is true")));
+        }
+    }
+    let key = annotation::SRIOV_DEVICE_PLUGIN;
+    if label(key).is_some_and(|value| value == "Disabled") {
+        faults.push((NodeFault::PluginBlocked, format!("label {key} is Disabled")));
+    }
+    faults
 }
 
 /// A namespace.

@@ -9,7 +9,7 @@ use crate::cluster::multus;
 use crate::cluster::objects::{PodObject, RequirementObject, Resources, Texts, TolerationObject};
 use crate::decide::amounts::{Amounts, ONE};
 use crate::decide::annotation;
-use crate::decide::names::{NamespaceName, PodRef, ResourceName};
+use crate::decide::names::{NamespaceName, NodeName, PodRef, ResourceName};
 use crate::decide::pod::{Gang, InterfacePools, Phase, Pod, PoolChoice, PoolRequest};
 use crate::decide::problem::{Problem, Problems, quoted};
 use crate::decide::settings::Settings;
@@ -53,11 +53,32 @@ pub fn pod(object: &PodObject, settings: &Settings) -> Pod {
         gang: gang(object, &annotations),
         scheduler: object.spec.scheduler_name.as_deref().map(Into::into),
         phase: phase(object),
+        stateful: metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet"),
         host_network: object.spec.host_network.unwrap_or(false),
         default_network,
         networks,
         pools: pools(&annotations),
     }
+}
+
+/// The node whose configuration a pod of the SR-IOV device plugin waits for, where it is one that does.
+#[must_use]
+pub fn waiting_plugin(object: &PodObject) -> Option<NodeName> {
+    object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(annotation::SRIOV_PLUGIN_WAITS)?;
+    object
+        .spec
+        .node_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(Into::into)
 }
 
 fn phase(object: &PodObject) -> Phase {
@@ -152,8 +173,13 @@ fn toleration(object: &TolerationObject) -> Toleration {
 /// The gang, from the label and annotations that the webhook writes with resolved values.
 fn gang(object: &PodObject, annotations: &Texts) -> Result<Option<Gang>, Problems> {
     let labels = object.metadata.labels.as_ref();
-    let name = labels
-        .and_then(|labels| labels.get(annotation::GANG))
+    let group = object
+        .spec
+        .scheduling_group
+        .as_ref()
+        .and_then(|group| group.pod_group_name.as_ref());
+    let name = group
+        .or_else(|| labels.and_then(|labels| labels.get(annotation::GANG)))
         .or_else(|| annotations.get(annotation::GANG));
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(None);
@@ -189,6 +215,7 @@ fn gang(object: &PodObject, annotations: &Texts) -> Result<Option<Gang>, Problem
         name: name.as_str().into(),
         size,
         locality,
+        by_scheduler: group.is_some_and(|name| !name.is_empty()),
     }))
 }
 
@@ -215,12 +242,8 @@ impl ChoiceObject {
 /// What is wrong with the annotation that counts.
 pub fn pools(annotations: &BTreeMap<String, String>) -> Result<PoolRequest, Problems> {
     let place = |key: &str| format!("pod annotation {key}");
-    if annotations.contains_key(annotation::IPAM_SUBNETS) || annotations.contains_key(annotation::IPAM_SUBNET)
-    {
-        return Ok(PoolRequest::Subnet);
-    }
-    if let Some(text) = annotations.get(annotation::IPAM_POOLS) {
-        let list: Vec<ChoiceObject> = super::read_text(&place(annotation::IPAM_POOLS), text)?;
+    let listed = |key: &str, text: &str| {
+        let list: Vec<ChoiceObject> = super::read_text(&place(key), text)?;
         let list = list.into_iter().map(|item| InterfacePools {
             interface: item
                 .interface
@@ -229,7 +252,17 @@ pub fn pools(annotations: &BTreeMap<String, String>) -> Result<PoolRequest, Prob
                 .map(Into::into),
             choice: item.choice(),
         });
-        return Ok(PoolRequest::PerInterface(list.collect()));
+        Ok::<_, Problem>(list.collect())
+    };
+    if let Some(text) = annotations.get(annotation::IPAM_SUBNETS) {
+        return Ok(PoolRequest::Subnets(listed(annotation::IPAM_SUBNETS, text)?));
+    }
+    if let Some(text) = annotations.get(annotation::IPAM_SUBNET) {
+        let one: ChoiceObject = super::read_text(&place(annotation::IPAM_SUBNET), text)?;
+        return Ok(PoolRequest::SubnetForAll(one.choice()));
+    }
+    if let Some(text) = annotations.get(annotation::IPAM_POOLS) {
+        return Ok(PoolRequest::PerInterface(listed(annotation::IPAM_POOLS, text)?));
     }
     if let Some(text) = annotations.get(annotation::IPAM_POOL) {
         let one: ChoiceObject = super::read_text(&place(annotation::IPAM_POOL), text)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::SelectorObject;
 use crate::decide::address::{AddressRange, AddressSet, Family};
+use crate::decide::annotation;
 use crate::decide::names::{NamespaceName, NetworkRef, NodeName, PodUid, PoolName};
 use crate::decide::pod::Affinity;
 use crate::decide::pool::{MAX_ALLOCATED, Pool, PoolFacts};
@@ -117,11 +118,53 @@ pub fn pool(object: &DynamicObject, settings: &Settings) -> PoolParts {
         free: 0,
         size: 0,
         holders,
+        subnet: object
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(annotation::SPIDERPOOL_OWNER_SUBNET))
+            .cloned(),
     };
     let addresses = AddressSet::of(&listed).minus(&AddressSet::of(&excluded));
     PoolParts {
         name: name.into(),
         reading: problems.or((facts, addresses, held)),
+    }
+}
+
+/// A SpiderSubnet as the pool that stands for it, without what the pools cut from it have left.
+#[must_use]
+pub fn subnet(object: &DynamicObject) -> Pool {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let label = format!("SpiderSubnet {name}");
+    let mut problems = Problems::none();
+    let spec: SpecObject = collect(
+        super::read(&label, "spec", object.data.get("spec")),
+        &mut problems,
+    );
+    let status: SubnetStatus = collect(
+        super::read(&label, "status", object.data.get("status")),
+        &mut problems,
+    );
+    let total = status.total_ip_count.unwrap_or(0);
+    let facts = PoolFacts {
+        family: family(&label, &spec, &[], &mut problems),
+        disabled: false,
+        terminating: object.metadata.deletion_timestamp.is_some(),
+        default: false,
+        nodes: Affinity::default(),
+        namespaces: Affinity::default(),
+        pods: None,
+        networks: Vec::new(),
+        // Given to pools, not to pods; what those have left is added where they are known.
+        free: total.saturating_sub(status.allocated_ip_count.unwrap_or(0)),
+        size: total,
+        holders: BTreeMap::new(),
+        subnet: None,
+    };
+    Pool {
+        name: PoolName::of_subnet(name),
+        reading: problems.or(facts),
     }
 }
 
@@ -173,6 +216,15 @@ struct StatusObject {
     /// JSON as text; absent or empty while nothing is allocated.
     #[serde(rename = "allocatedIPs")]
     allocated_ips: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SubnetStatus {
+    #[serde(rename = "totalIPCount")]
+    total_ip_count: Option<u64>,
+    #[serde(rename = "allocatedIPCount")]
+    allocated_ip_count: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -307,6 +359,51 @@ mod tests {
             &Settings::default(),
         );
         assert_eq!(parts.without(&BTreeMap::new()).reading.unwrap().free, 4_999);
+    }
+
+    #[test]
+    fn a_fresh_pool_has_allocated_nothing() {
+        for allocated in [json!(null), json!(""), json!("{}"), json!("null")] {
+            let parts = pool(
+                &object(
+                    json!({"metadata": {"name": "p"}, "spec": {"subnet": "10.0.0.0/24", "ips": ["10.0.0.1-10.0.0.4"]},
+                    "status": {"allocatedIPs": allocated}}),
+                ),
+                &Settings::default(),
+            );
+            let facts = parts.without(&BTreeMap::new()).reading;
+            assert_eq!(facts.map(|facts| facts.free), Ok(4), "{allocated}");
+        }
+    }
+
+    #[test]
+    fn a_network_named_without_a_namespace_is_spiderpools_own() {
+        let parts = pool(
+            &object(
+                json!({"metadata": {"name": "p"}, "spec": {"subnet": "10.0.0.0/24", "ips": ["10.0.0.1"],
+                "multusName": ["rail0", "rdma/rail1"]}}),
+            ),
+            &Settings::default(),
+        );
+        let facts = parts.without(&BTreeMap::new()).reading.unwrap();
+        assert_eq!(
+            facts.networks,
+            [
+                NetworkRef::new("spiderpool", "rail0"),
+                NetworkRef::new("rdma", "rail1")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_subnet_stands_as_a_pool_with_what_it_has_not_given_away() {
+        let subnet = subnet(&object(
+            json!({"metadata": {"name": "racks"}, "spec": {"ipVersion": 4, "subnet": "10.0.0.0/16"},
+            "status": {"totalIPCount": 10, "allocatedIPCount": 4}}),
+        ));
+        assert!(subnet.name.is_of_subnet());
+        let facts = subnet.reading.unwrap();
+        assert_eq!((facts.free, facts.size), (6, 10));
     }
 
     #[test]

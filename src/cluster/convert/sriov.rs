@@ -37,11 +37,16 @@ pub fn state(object: &DynamicObject) -> SriovState {
             _ => Sync::Other("not reported yet".to_owned()),
         },
         drain: drain(object),
-        rdma: match status.system.and_then(|system| system.rdma_mode).as_deref() {
-            Some("exclusive") => RdmaMode::Exclusive,
-            Some("shared") => RdmaMode::Shared,
-            _ => RdmaMode::Unknown,
-        },
+        stale: object
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(annotation::SRIOV_KEEP_UNTIL))
+            .filter(|until| !until.is_empty())
+            .cloned(),
+        leaving_exclusive: mode(spec.system.as_ref()) == RdmaMode::Shared
+            && mode(status.system.as_ref()) == RdmaMode::Exclusive,
+        rdma: mode(status.system.as_ref()),
         groups: groups(
             &label,
             &spec,
@@ -51,6 +56,14 @@ pub fn state(object: &DynamicObject) -> SriovState {
     };
     SriovState {
         reading: problems.or(facts),
+    }
+}
+
+fn mode(system: Option<&SystemObject>) -> RdmaMode {
+    match system.and_then(|system| system.rdma_mode.as_deref()) {
+        Some("exclusive") => RdmaMode::Exclusive,
+        Some("shared") => RdmaMode::Shared,
+        _ => RdmaMode::Unknown,
     }
 }
 
@@ -94,7 +107,7 @@ fn groups(
                 vfs: found.map_or(0, |interface| interface.vfs_in(&range)),
                 faults: found.map_or_else(
                     || vec![PfFault::VfsDiffer],
-                    |interface| interface.faults(wanted.num_vfs, &range),
+                    |interface| interface.faults(wanted.num_vfs, wanted.mtu, &range),
                 ),
             });
         }
@@ -111,7 +124,7 @@ fn groups(
                     pf: interface.name.as_deref().unwrap_or(&interface.pci_address).into(),
                     guid: interface.port_guid(),
                     vfs: interface.vfs_in(&all),
-                    faults: interface.faults(None, &all),
+                    faults: interface.faults(None, None, &all),
                 }),
         );
     }
@@ -128,6 +141,7 @@ fn vf_range(text: &str) -> Option<core::ops::RangeInclusive<u32>> {
 #[serde(default)]
 struct SpecObject {
     interfaces: Option<Vec<InterfaceSpec>>,
+    system: Option<SystemObject>,
 }
 
 #[derive(Default, Deserialize)]
@@ -136,6 +150,7 @@ struct InterfaceSpec {
     pci_address: String,
     name: Option<String>,
     num_vfs: Option<u32>,
+    mtu: Option<u32>,
     vf_groups: Option<Vec<GroupObject>>,
 }
 
@@ -169,6 +184,7 @@ struct InterfaceStatus {
     link_admin_state: Option<String>,
     num_vfs: Option<u32>,
     mac: Option<String>,
+    mtu: Option<u32>,
     // The operator writes this one key with a capital.
     #[serde(rename = "Vfs")]
     vfs: Option<Vec<VfObject>>,
@@ -180,6 +196,7 @@ struct VfObject {
     #[serde(rename = "vfID")]
     vf_id: u32,
     guid: Option<String>,
+    driver: Option<String>,
 }
 
 impl InterfaceStatus {
@@ -187,7 +204,14 @@ impl InterfaceStatus {
         &'a self,
         range: &'a core::ops::RangeInclusive<u32>,
     ) -> impl Iterator<Item = &'a VfObject> {
-        self.vfs.iter().flatten().filter(|vf| range.contains(&vf.vf_id))
+        // The device plugin serves VFs with a driver; a VF inside a pod is listed as it was last seen. A state that
+        // names no driver at all says nothing about them.
+        let has_driver = |vf: &VfObject| vf.driver.as_deref().is_some_and(|driver| !driver.is_empty());
+        let told = self.vfs.iter().flatten().any(has_driver);
+        self.vfs
+            .iter()
+            .flatten()
+            .filter(move |vf| range.contains(&vf.vf_id) && (!told || has_driver(vf)))
     }
 
     /// The GUID of an InfiniBand port: the last 8 of the 20 bytes of its IPoIB address. An address of another form
@@ -208,7 +232,12 @@ impl InterfaceStatus {
         u32::try_from(self.in_range(range).count()).unwrap_or(u32::MAX)
     }
 
-    fn faults(&self, wanted: Option<u32>, range: &core::ops::RangeInclusive<u32>) -> Vec<PfFault> {
+    fn faults(
+        &self,
+        wanted: Option<u32>,
+        mtu: Option<u32>,
+        range: &core::ops::RangeInclusive<u32>,
+    ) -> Vec<PfFault> {
         let set = |text: &Option<String>, good: &str| {
             text.as_deref()
                 .is_none_or(|text| text.is_empty() || text.eq_ignore_ascii_case(good))
@@ -229,6 +258,12 @@ impl InterfaceStatus {
         let in_force = self.num_vfs.unwrap_or_else(|| self.vfs_in(&(0..=u32::MAX)));
         if wanted.is_some_and(|wanted| in_force != wanted) {
             faults.push(PfFault::VfsDiffer);
+        }
+        // 0 is how the operator writes that nobody asked for one.
+        if let (Some(wanted), Some(found)) = (mtu, self.mtu)
+            && ![0, found].contains(&wanted)
+        {
+            faults.push(PfFault::MtuDiffers);
         }
         faults
     }
@@ -255,11 +290,11 @@ mod tests {
         let mut value = json!({
             "metadata": {"name": "n1", "annotations": {
                 "sriovnetwork.openshift.io/desired-state": "Idle", "sriovnetwork.openshift.io/current-state": "Idle"}},
-            "spec": {"interfaces": [{"pciAddress": "0000:3b:00.0", "name": "ibs1", "numVfs": 2,
+            "spec": {"interfaces": [{"pciAddress": "0000:3b:00.0", "name": "ibs1", "numVfs": 2, "mtu": 4092,
                 "vfGroups": [{"resourceName": "ib_rail0", "vfRange": "0-1"}]}]},
             "status": {"syncStatus": "Succeeded", "system": {"rdmaMode": "exclusive"},
                 "interfaces": [{"pciAddress": "0000:3b:00.0", "name": "ibs1", "linkType": "IB", "linkAdminState": "up",
-                    "numVfs": 2, "Vfs": [{"vfID": 0, "guid": "0a1b:2c3d:4e5f:6071"}, {"vfID": 1, "guid": ""}]}]},
+                    "numVfs": 2, "mtu": 4092, "Vfs": [{"vfID": 0, "guid": "0a1b:2c3d:4e5f:6071"}, {"vfID": 1, "guid": ""}]}]},
         });
         change(&mut value);
         state(&serde_json::from_value(value).unwrap())
@@ -298,6 +333,7 @@ mod tests {
             [PfFault::NotInfiniband]
         );
         assert_eq!(fault(&format!("{pf}/numVfs"), 1.into()), [PfFault::VfsDiffer]);
+        assert_eq!(fault(&format!("{pf}/mtu"), 2048.into()), [PfFault::MtuDiffers]);
         assert_eq!(
             fault(&format!("{pf}/Vfs/0/guid"), "0000:0000:0000:0000".into()),
             [PfFault::GuidUnset]
@@ -336,6 +372,44 @@ mod tests {
                     .is_some_and(|phase| phase.starts_with("Drain_Required"))
             );
         }
+    }
+
+    #[test]
+    fn a_state_that_outlives_its_daemon_is_known_by_its_annotation() {
+        let facts = read(|state| {
+            state["metadata"]["annotations"][annotation::SRIOV_KEEP_UNTIL] = "2026-11-24T12:00:00Z".into();
+        });
+        assert_eq!(
+            facts.reading.unwrap().stale.as_deref(),
+            Some("2026-11-24T12:00:00Z")
+        );
+    }
+
+    #[test]
+    fn shared_mode_asked_for_is_told_from_shared_mode_in_force() {
+        let leaves = |spec: &str, status: &str| {
+            let facts = read(|state| {
+                state["spec"]["system"] = json!({"rdmaMode": spec});
+                state["status"]["system"] = json!({"rdmaMode": status});
+            });
+            facts.reading.unwrap().leaving_exclusive
+        };
+        assert!(leaves("shared", "exclusive"));
+        assert!(
+            !leaves("exclusive", "exclusive")
+                && !leaves("shared", "shared")
+                && !leaves("exclusive", "shared")
+        );
+    }
+
+    #[test]
+    fn a_vf_without_a_driver_is_not_served() {
+        let facts = read(|state| {
+            let vfs = &mut state["status"]["interfaces"][0]["Vfs"];
+            vfs[0]["driver"] = "mlx5_core".into();
+            vfs[1]["driver"] = "".into();
+        });
+        assert_eq!(facts.reading.unwrap().groups[0].vfs, 1);
     }
 
     #[test]

@@ -1,24 +1,30 @@
 //! The maps behind the index, and what each change of one of them means for the others.
 
+mod pools;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
+use serde_json::Value;
 
 use super::{Key, key, rates};
-use crate::cluster::convert::{network, node, pod, pool, sriov};
+use crate::cluster::convert::{endpoint, network, node, pod, pool, sriov};
 use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
-use crate::decide::address::{AddressRange, AddressSet, Family};
+use crate::decide::address::{AddressRange, Family};
 use crate::decide::amounts::Amounts;
-use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::cluster::{ClusterSnapshot, Map, Members};
+use crate::decide::endpoint::Endpoint;
 use crate::decide::links::LookedAt;
-use crate::decide::names::{GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodUid, PoolName};
+use crate::decide::names::{
+    GangName, GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName, ResourceName,
+};
 use crate::decide::network::Network;
 use crate::decide::placement;
 use crate::decide::pod::{Phase, Pod};
-use crate::decide::pool::{Pool, PoolFacts};
+use crate::decide::pool::Pool;
 use crate::decide::problem::Problems;
 use crate::decide::settings::Settings;
 
@@ -37,6 +43,14 @@ pub(super) struct State {
     /// Pods that went before Spiderpool's records showed their addresses, with how often [`Index::age`] saw them:
     /// the watch of pools may lag behind the one of pods, and the address be taken all the same.
     departed: BTreeMap<PodUid, u8>,
+    /// Pods of the device plugin that wait for their node's configuration.
+    waiting_plugins: BTreeMap<Key, NodeName>,
+    /// The resource that each DeviceClass maps.
+    device_classes: BTreeMap<Key, ResourceName>,
+    /// Subnets, without what the pools cut from them have left.
+    subnets: BTreeMap<Key, Pool>,
+    /// All endpoints, most of which keep nothing.
+    endpoints: BTreeSet<Key>,
 }
 
 /// How many calls of [`Index::age`] a departed pod's addresses count as taken for; with a call a second, longer
@@ -50,6 +64,7 @@ impl State {
         let key = key(&object);
         let result = match object {
             Object::Pod(object) => {
+                self.put_plugin(&key, pod::waiting_plugin(&object));
                 self.put_pod(&key, Some(Arc::new(pod::pod(&object, settings))), settings);
                 Ok(())
             }
@@ -146,6 +161,33 @@ impl State {
                 self.looked = renewed.clone().unwrap_or(None);
                 renewed.map(drop)
             }
+            Kind::Endpoint => {
+                let kept = endpoint::endpoint(object);
+                let result = kept.as_ref().map(drop).map_err(|problem| problem.clone().into());
+                self.put_endpoint(key, kept.unwrap_or_default(), settings);
+                result
+            }
+            Kind::Subnet => {
+                let subnet = pool::subnet(object);
+                let result = subnet.reading.clone().map(drop);
+                self.subnets.insert(key.clone(), subnet);
+                self.refresh_subnet(&key.1, settings);
+                result
+            }
+            Kind::DeviceClass => {
+                let name = object.data.pointer("/spec/extendedResourceName");
+                let resource = name.and_then(Value::as_str).map(ResourceName::from);
+                self.put_device_class(key, resource);
+                Ok(())
+            }
+            Kind::PodGroup => {
+                let count = object.data.pointer("/spec/schedulingPolicy/gang/minCount");
+                let count = count
+                    .and_then(Value::as_u64)
+                    .map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                self.snapshot.pod_groups.insert_mut(pod_group(key), count);
+                Ok(())
+            }
             Kind::Pod | Kind::Node | Kind::Namespace | Kind::Job => Ok(()),
         }
     }
@@ -154,7 +196,10 @@ impl State {
     pub(super) fn remove(&mut self, kind: Kind, key: &Key, settings: &Settings) {
         self.unreadable.remove(&(kind, key.clone()));
         match kind {
-            Kind::Pod => self.put_pod(key, None, settings),
+            Kind::Pod => {
+                self.put_plugin(key, None);
+                self.put_pod(key, None, settings);
+            }
             Kind::Node => {
                 let before = self.snapshot.nodes.get(key.1.as_str()).cloned();
                 rates::change(&mut self.snapshot.leaf_rates, before.as_deref(), None);
@@ -193,6 +238,18 @@ impl State {
                     self.looked = None;
                 }
             }
+            Kind::Endpoint => {
+                self.put_endpoint(key, None, settings);
+                self.endpoints.remove(key);
+            }
+            Kind::Subnet => {
+                self.subnets.remove(key);
+                self.refresh_subnet(&key.1, settings);
+            }
+            Kind::DeviceClass => self.put_device_class(key, None),
+            Kind::PodGroup => {
+                self.snapshot.pod_groups.remove_mut(&pod_group(key));
+            }
         }
     }
 
@@ -227,6 +284,13 @@ impl State {
             Kind::Pool => self.pools.keys().map(|name| cluster(name.as_str())).collect(),
             Kind::ReservedIp => self.reserved.keys().cloned().collect(),
             Kind::Lease => self.looked.map(|_| cluster(LEASE)).into_iter().collect(),
+            Kind::Endpoint => self.endpoints.iter().cloned().collect(),
+            Kind::Subnet => self.subnets.keys().cloned().collect(),
+            Kind::DeviceClass => self.device_classes.keys().cloned().collect(),
+            Kind::PodGroup => {
+                let key = |at: &GangRef| (at.namespace.to_string(), at.name.to_string());
+                self.snapshot.pod_groups.keys().map(key).collect()
+            }
             Kind::NodeState => self
                 .snapshot
                 .sriov
@@ -234,6 +298,38 @@ impl State {
                 .map(|name| cluster(name.as_str()))
                 .collect(),
         }
+    }
+
+    /// What the pod of this name keeps has changed.
+    fn put_endpoint(&mut self, key: &Key, kept: Option<Endpoint>, settings: &Settings) {
+        self.endpoints.insert(key.clone());
+        let at: (NamespaceName, PodName) = (key.0.as_str().into(), key.1.as_str().into());
+        match kept {
+            Some(kept) => self.snapshot.endpoints.insert_mut(at, Arc::new(kept)),
+            None => drop(self.snapshot.endpoints.remove_mut(&at)),
+        }
+        if let Some(pod) = self.pods.get(key) {
+            let uid = pod.at.uid.clone();
+            self.recheck(&uid, settings);
+        }
+    }
+
+    /// A DeviceClass maps a resource, another one, or none any more.
+    fn put_device_class(&mut self, key: &Key, resource: Option<ResourceName>) {
+        let before = match resource.clone() {
+            Some(resource) => self.device_classes.insert(key.clone(), resource),
+            None => self.device_classes.remove(key),
+        };
+        recount(&mut self.snapshot.by_claims, before, resource);
+    }
+
+    /// A pod of the device plugin begins to wait on a node, or ends to.
+    fn put_plugin(&mut self, key: &Key, node: Option<NodeName>) {
+        let before = match node.clone() {
+            Some(node) => self.waiting_plugins.insert(key.clone(), node),
+            None => self.waiting_plugins.remove(key),
+        };
+        recount(&mut self.snapshot.waiting_plugins, before, node);
     }
 
     /// A pod is new, changed (perhaps another one of the same name) or gone.
@@ -338,63 +434,6 @@ impl State {
         self.recheck_all(settings);
     }
 
-    fn refresh_pools(&mut self, settings: &Settings) {
-        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
-            self.refresh_pool(&name, settings);
-        }
-    }
-
-    fn refresh_pool(&mut self, name: &PoolName, settings: &Settings) {
-        let pool = self
-            .pools
-            .get(name)
-            .map(|parts| Arc::new(parts.without(&self.reserved_sets())));
-        let before = self.snapshot.pools.get(name).cloned();
-        if before == pool {
-            return;
-        }
-        match &pool {
-            Some(pool) => self.snapshot.pools.insert_mut(name.clone(), Arc::clone(pool)),
-            None => drop(self.snapshot.pools.remove_mut(name)),
-        }
-        let facts =
-            |pool: &Option<Arc<Pool>>| pool.as_ref().and_then(|pool| pool.reading.as_ref().ok()).cloned();
-        match (facts(&before), facts(&pool)) {
-            (Some(before), Some(after)) if same_but_for_counts(&before, &after) => {
-                // Only addresses came or went: the pods that hold them are the ones it concerns.
-                let holds = |uid: &PodUid| (before.holders.get(uid), after.holders.get(uid));
-                let concerned: BTreeSet<PodUid> = before
-                    .holders
-                    .keys()
-                    .chain(after.holders.keys())
-                    .filter(|uid| {
-                        let (before, after) = holds(uid);
-                        before != after
-                    })
-                    .cloned()
-                    .collect();
-                for uid in concerned {
-                    self.recheck(&uid, settings);
-                }
-            }
-            _ => self.recheck_all(settings),
-        }
-    }
-
-    fn reserved_sets(&self) -> BTreeMap<Family, AddressSet> {
-        [Family::V4, Family::V6]
-            .into_iter()
-            .map(|family| {
-                let ranges = self
-                    .reserved
-                    .values()
-                    .filter_map(|by_family| by_family.get(&family))
-                    .flatten();
-                (family, AddressSet::of(ranges))
-            })
-            .collect()
-    }
-
     /// When the fabric import looked, and how long ago that is; a date to come is now.
     pub(super) fn looked_at(&self, now: Timestamp) -> Option<LookedAt> {
         let looked = self.looked?;
@@ -441,6 +480,30 @@ impl State {
     }
 }
 
+/// One less of `before`, one more of `after`.
+fn recount<K: Ord + Clone>(counts: &mut Map<K, u32>, before: Option<K>, after: Option<K>) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        match counts.get(&before).copied().unwrap_or(0).saturating_sub(1) {
+            0 => drop(counts.remove_mut(&before)),
+            left => counts.insert_mut(before, left),
+        }
+    }
+    if let Some(after) = after {
+        let count = counts.get(&after).copied().unwrap_or(0).saturating_add(1);
+        counts.insert_mut(after, count);
+    }
+}
+
+fn pod_group(key: &Key) -> GangRef {
+    GangRef {
+        namespace: key.0.as_str().into(),
+        name: GangName::from(key.1.as_str()),
+    }
+}
+
 fn job(key: &Key) -> (NamespaceName, JobName) {
     (key.0.as_str().into(), key.1.as_str().into())
 }
@@ -463,25 +526,4 @@ fn wants_something(pod: &Pod) -> bool {
             .networks
             .as_ref()
             .map_or(true, |networks| !networks.is_empty())
-}
-
-/// Whether nothing changed but how many addresses are left, and who holds the others.
-fn same_but_for_counts(before: &PoolFacts, after: &PoolFacts) -> bool {
-    let PoolFacts {
-        family,
-        disabled,
-        terminating,
-        default,
-        nodes,
-        namespaces,
-        pods,
-        networks,
-        free: _,
-        size: _,
-        holders: _,
-    } = before;
-    (*family, *disabled, *terminating, *default)
-        == (after.family, after.disabled, after.terminating, after.default)
-        && (nodes, namespaces) == (&after.nodes, &after.namespaces)
-        && (pods, networks) == (&after.pods, &after.networks)
 }

@@ -13,7 +13,7 @@ use crate::decide::names::{
     GangRef, NamespaceName, NetworkRef, NodeName, PfName, PodRef, PoolName, ResourceName,
 };
 use crate::decide::network::{Attachment, Infiniband, Ipam, Network, Plugin};
-use crate::decide::node::{Node, PfFault, RdmaMode, SriovFacts, SriovState, Sync};
+use crate::decide::node::{Node, NodeFault, PfFault, RdmaMode, SriovFacts, SriovState, Sync};
 use crate::decide::pod::{Affinity, Phase, Pod};
 use crate::decide::policy::Locality;
 use crate::decide::pool::{Pool, PoolFacts};
@@ -40,6 +40,8 @@ pub enum Change {
     HoldEnds(GangRef),
     /// The SR-IOV operator finishes what it does with a node.
     Finished(NodeName),
+    /// A node is rid of what it says of itself.
+    Healthy(NodeName, NodeFault),
     /// A node's SR-IOV configuration comes into force.
     InSync(NodeName),
     /// A node's RDMA subsystem is put into exclusive mode.
@@ -92,7 +94,7 @@ impl Change {
             Self::HoldEnds(_) => 5,
             Self::OpenPool(..) => 12,
             Self::Addresses(_, more) => 10 + more.min(&1000),
-            Self::Finished(_) | Self::InSync(_) | Self::Uncordon(_) => 15,
+            Self::Finished(_) | Self::InSync(_) | Self::Uncordon(_) | Self::Healthy(..) => 15,
             Self::RepairPf(..) => 20,
             Self::CreatePool(..) | Self::Untaint(..) => 25,
             Self::Ends(..) | Self::CreateNetwork(_) | Self::Label(..) => 30,
@@ -154,7 +156,18 @@ impl Change {
                 change_node(snapshot, node, |node| node.drain_requested = false);
                 change_state(snapshot, node, |facts| facts.drain = None);
             }
-            Self::InSync(node) => change_state(snapshot, node, |facts| facts.sync = Sync::Succeeded),
+            Self::Healthy(node, fault) => {
+                change_node(snapshot, node, |node| {
+                    node.faults.retain(|(found, _)| found != fault);
+                });
+                if *fault == NodeFault::PluginBlocked {
+                    snapshot.waiting_plugins.remove_mut(node);
+                }
+            }
+            Self::InSync(node) => change_state(snapshot, node, |facts| {
+                facts.sync = Sync::Succeeded;
+                facts.leaving_exclusive = false;
+            }),
             Self::Exclusive(node) => change_state(snapshot, node, |facts| facts.rdma = RdmaMode::Exclusive),
             Self::NoSharedPlugin(node, resource) => change_node(snapshot, node, |node| {
                 let all = node.offers.of(resource.as_str());
@@ -164,6 +177,8 @@ impl Change {
                 let sound = SriovFacts {
                     sync: Sync::Succeeded,
                     drain: None,
+                    stale: None,
+                    leaving_exclusive: false,
                     rdma: RdmaMode::Exclusive,
                     groups: Vec::new(),
                 };
@@ -220,6 +235,7 @@ fn open_pool(addresses: u64) -> PoolFacts {
         free: addresses,
         size: addresses,
         holders: std::collections::BTreeMap::new(),
+        subnet: None,
     }
 }
 
@@ -342,12 +358,18 @@ impl fmt::Display for Change {
                 PfFault::NotInfiniband => write!(f, "make {pf} on {node} InfiniBand (linkType: ib)"),
                 PfFault::GuidUnset => write!(f, "give the VFs of {pf} on {node} GUIDs"),
                 PfFault::VfsDiffer => write!(f, "bring {pf} on {node} to the number of VFs asked for"),
+                PfFault::MtuDiffers => write!(f, "bring {pf} on {node} to the MTU asked for"),
             },
             Self::Vfs(node, resource, 1) => write!(f, "1 more VF of {resource} on {node}"),
             Self::Vfs(node, resource, more) => write!(f, "{more} more VFs of {resource} on {node}"),
             Self::Ends(pod, node) => write!(f, "pod {pod} on {node} ends"),
             Self::HoldEnds(gang) => write!(f, "the places held for gang {gang} are used or given up"),
             Self::Finished(node) => write!(f, "the SR-IOV operator finishes with {node}"),
+            Self::Healthy(node, fault) => match fault {
+                NodeFault::NotReady => write!(f, "{node} becomes ready"),
+                NodeFault::DriverNotReady => write!(f, "the drivers of {node} become ready"),
+                NodeFault::PluginBlocked => write!(f, "the device plugin of {node} is let go"),
+            },
             Self::InSync(node) => write!(f, "bring the SR-IOV configuration of {node} into force"),
             Self::Exclusive(node) => write!(f, "put {node} into exclusive RDMA mode"),
             Self::NoSharedPlugin(node, resource) => {

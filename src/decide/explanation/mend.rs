@@ -3,8 +3,8 @@
 use super::change::{Change, Opening, World};
 use super::hurdle::{Hurdle, InTree};
 use crate::decide::amounts::ONE;
-use crate::decide::claim::{Asker, Obstacle, obstacles};
 use crate::decide::names::{NetworkRef, NodeName, PodRef, PoolName, ResourceName};
+use crate::decide::naming::{Asker, Obstacle, obstacles};
 use crate::decide::pod::{Phase, Pod};
 use crate::decide::reason::{ChoiceFault, Refusal, Shortage};
 
@@ -47,7 +47,10 @@ pub(super) fn against(hurdle: &Hurdle, node: &NodeName, world: &World) -> Option
         Hurdle::Ours(refusal) => refusal,
     };
     match refusal {
-        Refusal::NodeStateMissing | Refusal::NodeStateUnreadable(_) => Some(Change::State(node.clone())),
+        Refusal::NodeStateMissing | Refusal::NodeStateUnreadable(_) | Refusal::NodeStateStale(_) => {
+            Some(Change::State(node.clone()))
+        }
+        Refusal::NodeUnfit(fault, _) => Some(Change::Healthy(node.clone(), *fault)),
         Refusal::Draining(_) => Some(Change::Finished(node.clone())),
         Refusal::NotInSync(_) => Some(Change::InSync(node.clone())),
         Refusal::NotExclusive(..) => Some(Change::Exclusive(node.clone())),

@@ -11,8 +11,9 @@ use super::{
     Problem, Settings, annotation, quoted,
 };
 use crate::decide::address::Family;
-use crate::decide::claim::{Asker, Demand, Obstacle, Rule, choice, demands, obstacles};
+use crate::decide::claim::Demand;
 use crate::decide::names::PoolName;
+use crate::decide::naming::{Asker, Obstacle, Rule, choice, demands, obstacles};
 use crate::decide::pod::{InterfacePools, PoolChoice};
 use crate::decide::reason::{ChoiceFault, Refusal};
 use crate::decide::supply::PoolSet;
@@ -92,7 +93,8 @@ impl Findings {
                 settings,
             );
             let (rule, asked) = match (named, asked) {
-                (Ok(None), _) => continue,
+                // What a subnet has left is the extender's to know; pools are made from it when the pod starts.
+                (Ok(None | Some((Rule::Subnet, _))), _) => continue,
                 (Ok(Some((rule, _))), Ok(asked)) => (rule, asked),
                 (Ok(Some((rule, named))), Err(refusal)) => {
                     if let Some(closed) = self.refusal(&question, client, rule, &named, refusal) {
@@ -324,7 +326,7 @@ impl Findings {
                 "no default pools: they go before the pools of the networks",
                 format!("remove the annotation from the namespace, or write {per_interface} on the pod"),
             ),
-            Rule::PodPerInterface | Rule::PodForAll => (
+            Rule::PodPerInterface | Rule::PodForAll | Rule::Subnet => (
                 format!("pod annotation {per_interface}"),
                 "pools of its own for each interface",
                 "name another pool for each interface".to_owned(),
@@ -402,6 +404,7 @@ fn place(question: &Question<'_>, client: &Client<'_>, rule: Rule, named: &PoolC
     match rule {
         Rule::PodPerInterface => format!("pod annotation {}, {}", annotation::IPAM_POOLS, client.name),
         Rule::PodForAll => format!("pod annotation {}", annotation::IPAM_POOL),
+        Rule::Subnet => format!("pod annotation {}", annotation::IPAM_SUBNETS),
         Rule::Namespace => {
             let family = if named.v4.is_empty() {
                 Family::V6

@@ -16,7 +16,7 @@ use crate::decide::names::{GangRef, NodeName, ResourceName, natural_order};
 use crate::decide::network::Selection;
 use crate::decide::node::Node;
 use crate::decide::placement::{Counting, Placement, Verdict};
-use crate::decide::pod::{Phase, Pod, PoolRequest};
+use crate::decide::pod::{Phase, Pod, PoolChoice, PoolRequest};
 use crate::decide::settings::Settings;
 use crate::decide::tier::Tiers;
 
@@ -182,11 +182,12 @@ fn probe(resource: &ResourceName, selection: Selection) -> Pod {
         gang: Ok(None),
         scheduler: None,
         phase: Phase::Pending { refused: false },
+        stateful: false,
         host_network: false,
         default_network: None,
         networks: Ok(vec![selection]),
-        // Of pools made for it alone nothing is known, so that none is asked for.
-        pools: Ok(PoolRequest::Subnet),
+        // An annotation that names no subnet asks for no pool.
+        pools: Ok(PoolRequest::SubnetForAll(PoolChoice::default())),
     }
 }
 

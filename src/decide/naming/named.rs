@@ -42,6 +42,10 @@ pub(super) fn resolve(
     for name in names {
         if wildcard::is_wildcard(name) {
             for pool in snapshot.pools.values() {
+                // A wildcard is for SpiderIPPools; one that stands for a subnet is named by us alone.
+                if pool.name.is_of_subnet() {
+                    continue;
+                }
                 let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
                 let matches = wildcard::matches(name, pool.name.as_str())
                     .map_err(|_| fault(ChoiceFault::BadWildcard(name.clone())))?;

@@ -1,0 +1,130 @@
+//! Pools: what each has left, by its own object, by what is reserved, and by the pools cut from a subnet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::State;
+use crate::decide::address::{AddressSet, Family};
+use crate::decide::names::{PodUid, PoolName};
+use crate::decide::pool::{Pool, PoolFacts};
+use crate::decide::settings::Settings;
+
+impl State {
+    pub(super) fn refresh_pools(&mut self, settings: &Settings) {
+        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
+            self.refresh_pool(&name, settings);
+        }
+    }
+
+    pub(super) fn refresh_pool(&mut self, name: &PoolName, settings: &Settings) {
+        let pool = self
+            .pools
+            .get(name)
+            .map(|parts| Arc::new(parts.without(&self.reserved_sets())));
+        let before = self.snapshot.pools.get(name).cloned();
+        if before == pool {
+            return;
+        }
+        match &pool {
+            Some(pool) => self.snapshot.pools.insert_mut(name.clone(), Arc::clone(pool)),
+            None => drop(self.snapshot.pools.remove_mut(name)),
+        }
+        let facts =
+            |pool: &Option<Arc<Pool>>| pool.as_ref().and_then(|pool| pool.reading.as_ref().ok()).cloned();
+        match (facts(&before), facts(&pool)) {
+            (Some(before), Some(after)) if same_but_for_counts(&before, &after) => {
+                // Only addresses came or went: the pods that hold them are the ones it concerns.
+                let holds = |uid: &PodUid| (before.holders.get(uid), after.holders.get(uid));
+                let concerned: BTreeSet<PodUid> = before
+                    .holders
+                    .keys()
+                    .chain(after.holders.keys())
+                    .filter(|uid| {
+                        let (before, after) = holds(uid);
+                        before != after
+                    })
+                    .cloned()
+                    .collect();
+                for uid in concerned {
+                    self.recheck(&uid, settings);
+                }
+            }
+            _ => self.recheck_all(settings),
+        }
+        let subnets: BTreeSet<String> = [&before, &pool]
+            .into_iter()
+            .filter_map(|pool| facts(pool)?.subnet)
+            .collect();
+        for subnet in subnets {
+            self.refresh_subnet(&subnet, settings);
+        }
+    }
+
+    /// The pool that stands for a subnet: what it has left, and what the pools cut from it have left.
+    pub(super) fn refresh_subnet(&mut self, name: &str, settings: &Settings) {
+        let at = PoolName::of_subnet(name);
+        let subnet = self.subnets.get(&(String::new(), name.to_owned())).cloned();
+        let before = self.snapshot.pools.get(&at).cloned();
+        let after = subnet.map(|mut subnet| {
+            if let Ok(facts) = &mut subnet.reading {
+                let cut = self
+                    .snapshot
+                    .pools
+                    .values()
+                    .filter_map(|pool| pool.reading.as_ref().ok());
+                for pool in cut.filter(|pool| pool.subnet.as_deref() == Some(name)) {
+                    facts.free = facts.free.saturating_add(pool.free);
+                    for (uid, held) in &pool.holders {
+                        let sum = facts.holders.entry(uid.clone()).or_insert(0);
+                        *sum = sum.saturating_add(*held);
+                    }
+                }
+            }
+            Arc::new(subnet)
+        });
+        if before == after {
+            return;
+        }
+        match after {
+            Some(pool) => self.snapshot.pools.insert_mut(at, pool),
+            None => drop(self.snapshot.pools.remove_mut(&at)),
+        }
+        self.recheck_all(settings);
+    }
+
+    fn reserved_sets(&self) -> BTreeMap<Family, AddressSet> {
+        [Family::V4, Family::V6]
+            .into_iter()
+            .map(|family| {
+                let ranges = self
+                    .reserved
+                    .values()
+                    .filter_map(|by_family| by_family.get(&family))
+                    .flatten();
+                (family, AddressSet::of(ranges))
+            })
+            .collect()
+    }
+}
+
+/// Whether nothing changed but how many addresses are left, and who holds the others.
+fn same_but_for_counts(before: &PoolFacts, after: &PoolFacts) -> bool {
+    let PoolFacts {
+        family,
+        disabled,
+        terminating,
+        default,
+        nodes,
+        namespaces,
+        pods,
+        networks,
+        free: _,
+        size: _,
+        holders: _,
+        subnet,
+    } = before;
+    (*family, *disabled, *terminating, *default)
+        == (after.family, after.disabled, after.terminating, after.default)
+        && (nodes, namespaces) == (&after.nodes, &after.namespaces)
+        && (pods, networks, subnet) == (&after.pods, &after.networks, &after.subnet)
+}

@@ -1,0 +1,273 @@
+//! Which pools an interface gets its addresses from: Spiderpool's order of precedence, its wildcards and its filters.
+
+mod listed;
+mod named;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::address::Family;
+use super::claim::Demand;
+use super::cluster::ClusterSnapshot;
+use super::names::{InterfaceName, NamespaceName, NetworkRef, PoolName};
+use super::network::{Attachment, Ipam};
+use super::pod::{Pod, PoolChoice, PoolRequest};
+use super::pool::{Pool, PoolFacts};
+use super::problem::Problems;
+use super::reason::{ChoiceFault, Refusal};
+use super::selector::Labels;
+use super::settings::Settings;
+
+/// Who asks for addresses, as far as pools look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    /// The pod's namespace.
+    pub(super) namespace: &'a NamespaceName,
+    /// The pod's labels.
+    pub(super) labels: &'a Labels,
+    /// The pools it names itself, or what is wrong with them.
+    pub(super) pools: &'a Result<PoolRequest, Problems>,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn of(pod: &'a Pod) -> Self {
+        Self {
+            namespace: &pod.at.namespace,
+            labels: &pod.labels,
+            pools: &pod.pools,
+        }
+    }
+}
+
+/// What named the pools of an interface, in Spiderpool's order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The pod, a subnet from which a pool is made.
+    Subnet,
+    /// The pod, for each interface.
+    PodPerInterface,
+    /// The pod, for all interfaces.
+    PodForAll,
+    /// The namespace's defaults.
+    Namespace,
+    /// The network.
+    Network,
+    /// Nothing: the pools marked as the cluster's default.
+    Cluster,
+}
+
+/// The pools named for one interface, and what named them; none where pools are made for the pod when it starts.
+/// The first rule that names pools counts alone, even when its pools are full (Spiderpool,
+/// `pkg/ipam/pool_selections.go`).
+pub(super) fn choice(
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    ipam: &Ipam,
+    snapshot: &ClusterSnapshot,
+) -> Result<Option<(Rule, PoolChoice)>, Refusal> {
+    let Ipam::Spiderpool { v4, v6, .. } = ipam else {
+        return Ok(None);
+    };
+    let unreadable = |problems: &Problems| Refusal::PodUnreadable(problems.clone());
+    match asker.pools.as_ref().map_err(unreadable)? {
+        PoolRequest::Subnets(list) => {
+            return Ok(Some((Rule::Subnet, of_subnets(&listed::own(list, interface)?))));
+        }
+        // An annotation that names none: what Spiderpool makes of it is not predicted.
+        PoolRequest::SubnetForAll(choice) if *choice == PoolChoice::default() => return Ok(None),
+        PoolRequest::SubnetForAll(choice) => return Ok(Some((Rule::Subnet, of_subnets(choice)))),
+        PoolRequest::PerInterface(list) => {
+            return Ok(Some((Rule::PodPerInterface, listed::own(list, interface)?)));
+        }
+        PoolRequest::All(choice) => return Ok(Some((Rule::PodForAll, choice.clone()))),
+        PoolRequest::None => {}
+    }
+    let namespace = snapshot.namespaces.get(asker.namespace);
+    let default = match namespace.map(|namespace| &namespace.default_pools) {
+        Some(default) => default.as_ref().map_err(unreadable)?.clone(),
+        None => PoolChoice::default(),
+    };
+    Ok(Some(if default != PoolChoice::default() {
+        (Rule::Namespace, default)
+    } else if !v4.is_empty() || !v6.is_empty() {
+        let own = PoolChoice {
+            v4: v4.clone(),
+            v6: v6.clone(),
+        };
+        (Rule::Network, own)
+    } else {
+        (Rule::Cluster, named::by_default(snapshot))
+    }))
+}
+
+/// The pools that stand for the subnets named; Spiderpool uses the first of each family.
+fn of_subnets(choice: &PoolChoice) -> PoolChoice {
+    let first = |names: &[String]| {
+        let first = names.first().into_iter();
+        first.map(|name| PoolName::of_subnet(name).to_string()).collect()
+    };
+    PoolChoice {
+        v4: first(&choice.v4),
+        v6: first(&choice.v6),
+    }
+}
+
+/// The addresses Spiderpool will be asked for on one interface.
+pub(super) fn demands(
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    attachment: &Attachment,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let Some((_, choice)) = choice(asker, interface, &attachment.ipam, snapshot)? else {
+        return Ok(Vec::new());
+    };
+    let by_subnet = matches!(attachment.ipam, Ipam::Spiderpool { by_subnet: true, .. });
+    chosen(asker, interface, network, &choice, by_subnet, snapshot, settings)
+}
+
+/// What the agent allocates for the cluster's own network because the pod's annotation lists it. That network's name is
+/// the agent's business, so a pool that is tied to networks is not counted on.
+pub(super) fn of_the_cluster(
+    pod: &Pod,
+    list: &[super::pod::InterfacePools],
+    asking: &BTreeSet<InterfaceName>,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let Some((interface, choice)) = listed::of_the_cluster(list, asking)? else {
+        return Ok(Vec::new());
+    };
+    if choice == PoolChoice::default() {
+        return Ok(Vec::new());
+    }
+    let unknown = NetworkRef::new("", "");
+    chosen(
+        Asker::of(pod),
+        &interface,
+        &unknown,
+        &choice,
+        false,
+        snapshot,
+        settings,
+    )
+}
+
+/// One address per family out of the pools that were chosen for an interface.
+fn chosen(
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    choice: &PoolChoice,
+    by_subnet: bool,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let mut demands = Vec::new();
+    for (family, names, enabled) in [
+        (Family::V4, &choice.v4, settings.ipv4),
+        (Family::V6, &choice.v6, settings.ipv6),
+    ] {
+        let named = if enabled {
+            named::resolve(names, family, interface, snapshot)?
+        } else {
+            Vec::new()
+        };
+        if named.is_empty() {
+            continue;
+        }
+        let candidates = usable(&named, family, asker, interface, network, snapshot)?;
+        demands.push(Demand {
+            interface: interface.clone(),
+            family,
+            candidates,
+            by_subnet,
+        });
+    }
+    if demands.is_empty() {
+        return Err(Refusal::PoolChoice(interface.clone(), ChoiceFault::Nothing));
+    }
+    Ok(demands)
+}
+
+/// What keeps a pod from a pool, on whatever node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// The pool is being deleted.
+    Terminating,
+    /// The pool is disabled.
+    Disabled,
+    /// Its addresses are of the other family.
+    Family,
+    /// It is for other namespaces.
+    Namespace,
+    /// It is for other pods.
+    Pod,
+    /// It is for other networks.
+    Network,
+}
+
+/// Everything that keeps the pod from a pool.
+pub(super) fn obstacles(
+    pool: &PoolFacts,
+    family: Family,
+    asker: Asker<'_>,
+    network: &NetworkRef,
+    snapshot: &ClusterSnapshot,
+) -> Vec<Obstacle> {
+    let empty = Labels::new();
+    let namespace_labels = snapshot
+        .namespaces
+        .get(asker.namespace)
+        .map_or(&empty, |namespace| &namespace.labels);
+    let for_pod = pool
+        .pods
+        .as_ref()
+        .is_none_or(|selector| selector.matches(asker.labels));
+    let for_network = pool.networks.is_empty() || pool.networks.contains(network);
+    [
+        (Obstacle::Terminating, pool.terminating),
+        (Obstacle::Disabled, pool.disabled),
+        (Obstacle::Family, pool.family != family),
+        (
+            Obstacle::Namespace,
+            !pool.namespaces.admits(asker.namespace, namespace_labels),
+        ),
+        (Obstacle::Pod, !for_pod),
+        (Obstacle::Network, !for_network),
+    ]
+    .into_iter()
+    .filter_map(|(obstacle, there)| there.then_some(obstacle))
+    .collect()
+}
+
+/// Of the pools named, those that this pod may use on some node.
+fn usable(
+    named: &[Arc<Pool>],
+    family: Family,
+    asker: Asker<'_>,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    snapshot: &ClusterSnapshot,
+) -> Result<Vec<Arc<Pool>>, Refusal> {
+    let admits = |facts: &PoolFacts| obstacles(facts, family, asker, network, snapshot).is_empty();
+    let candidates: Vec<Arc<Pool>> = named
+        .iter()
+        .filter(|pool| pool.reading.as_ref().is_ok_and(admits))
+        .cloned()
+        .collect();
+    if !candidates.is_empty() {
+        return Ok(candidates);
+    }
+    for pool in named {
+        if let Err(problems) = &pool.reading {
+            return Err(Refusal::PoolUnreadable(pool.name.clone(), problems.clone()));
+        }
+    }
+    Err(Refusal::PoolNotForPod(
+        interface.clone(),
+        named.iter().map(|pool| pool.name.clone()).collect(),
+    ))
+}
