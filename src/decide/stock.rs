@@ -7,7 +7,7 @@ use super::amounts::{Amounts, ONE};
 use super::cluster::{ClusterSnapshot, Members};
 use super::commitment::Commitments;
 use super::names::{NodeName, PodUid, PoolName, ResourceName};
-use super::node::{Node, PfFault, SriovFacts, Sync};
+use super::node::{Node, NodeFault, PfFault, SriovFacts, Sync};
 use super::placement::unfetched;
 use super::pod::Phase;
 use super::settings::Settings;
@@ -84,6 +84,16 @@ pub enum Fault {
     GuidUnset,
     /// The number of VFs in force is not the number asked for.
     VfsDiffer,
+    /// The MTU in force is not the one asked for.
+    MtuDiffers,
+    /// The node is not ready.
+    NotReady,
+    /// A driver of it is not ready.
+    DriverNotReady,
+    /// Its device plugin is kept from serving.
+    PluginBlocked,
+    /// Its state outlives the daemon that wrote it.
+    Stale,
 }
 
 impl Fault {
@@ -98,6 +108,11 @@ impl Fault {
             Self::NotInfiniband => "not_infiniband",
             Self::GuidUnset => "guid_unset",
             Self::VfsDiffer => "vfs_differ",
+            Self::MtuDiffers => "mtu_differs",
+            Self::NotReady => "not_ready",
+            Self::DriverNotReady => "driver_not_ready",
+            Self::PluginBlocked => "plugin_blocked",
+            Self::Stale => "stale",
         }
     }
 }
@@ -255,6 +270,14 @@ fn faults<'a>(node: &Node, snapshot: &'a ClusterSnapshot) -> (BTreeSet<Fault>, O
     if node.drain_requested {
         faults.insert(Fault::Draining);
     }
+    faults.extend(node.faults.iter().map(|(fault, _)| match fault {
+        NodeFault::NotReady => Fault::NotReady,
+        NodeFault::DriverNotReady => Fault::DriverNotReady,
+        NodeFault::PluginBlocked => Fault::PluginBlocked,
+    }));
+    if snapshot.waiting_plugins.contains_key(&node.name) {
+        faults.insert(Fault::PluginBlocked);
+    }
     let facts = match snapshot.sriov.get(&node.name).map(|state| &state.reading) {
         Some(Ok(facts)) => Some(facts),
         Some(Err(_)) => {
@@ -266,6 +289,9 @@ fn faults<'a>(node: &Node, snapshot: &'a ClusterSnapshot) -> (BTreeSet<Fault>, O
     if let Some(facts) = facts {
         if facts.drain.is_some() {
             faults.insert(Fault::Draining);
+        }
+        if facts.stale.is_some() {
+            faults.insert(Fault::Stale);
         }
         if facts.sync != Sync::Succeeded {
             faults.insert(Fault::NotInSync);
@@ -280,6 +306,7 @@ fn faults<'a>(node: &Node, snapshot: &'a ClusterSnapshot) -> (BTreeSet<Fault>, O
                     PfFault::NotInfiniband => Fault::NotInfiniband,
                     PfFault::GuidUnset => Fault::GuidUnset,
                     PfFault::VfsDiffer => Fault::VfsDiffer,
+                    PfFault::MtuDiffers => Fault::MtuDiffers,
                 }),
         );
     }
@@ -296,7 +323,15 @@ fn vfs_of(
 ) -> Count {
     let of = |amounts: Option<&Amounts>| amounts.map_or(0, |amounts| amounts.of(resource.as_str()) / ONE);
     let used = of(snapshot.used.get(&node.name).map(AsRef::as_ref));
-    let whole = [Fault::Draining, Fault::NotInSync, Fault::Unreadable];
+    let whole = [
+        Fault::Draining,
+        Fault::NotInSync,
+        Fault::Unreadable,
+        Fault::NotReady,
+        Fault::DriverNotReady,
+        Fault::PluginBlocked,
+        Fault::Stale,
+    ];
     let unfit = if faults.iter().any(|fault| whole.contains(fault)) {
         u64::MAX
     } else {

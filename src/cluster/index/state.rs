@@ -1,5 +1,6 @@
 //! The maps behind the index, and what each change of one of them means for the others.
 
+mod counts;
 mod pools;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,14 +16,13 @@ use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, Family};
 use crate::decide::amounts::Amounts;
-use crate::decide::cluster::{ClusterSnapshot, Map, Members};
+use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::endpoint::Endpoint;
 use crate::decide::links::LookedAt;
 use crate::decide::names::{
     GangName, GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName, ResourceName,
 };
 use crate::decide::network::Network;
-use crate::decide::placement;
 use crate::decide::pod::{Phase, Pod};
 use crate::decide::pool::Pool;
 use crate::decide::problem::Problems;
@@ -314,24 +314,6 @@ impl State {
         }
     }
 
-    /// A DeviceClass maps a resource, another one, or none any more.
-    fn put_device_class(&mut self, key: &Key, resource: Option<ResourceName>) {
-        let before = match resource.clone() {
-            Some(resource) => self.device_classes.insert(key.clone(), resource),
-            None => self.device_classes.remove(key),
-        };
-        recount(&mut self.snapshot.by_claims, before, resource);
-    }
-
-    /// A pod of the device plugin begins to wait on a node, or ends to.
-    fn put_plugin(&mut self, key: &Key, node: Option<NodeName>) {
-        let before = match node.clone() {
-            Some(node) => self.waiting_plugins.insert(key.clone(), node),
-            None => self.waiting_plugins.remove(key),
-        };
-        recount(&mut self.snapshot.waiting_plugins, before, node);
-    }
-
     /// A pod is new, changed (perhaps another one of the same name) or gone.
     fn put_pod(&mut self, key: &Key, pod: Option<Arc<Pod>>, settings: &Settings) {
         let before = match pod.as_ref().filter(|pod| matters(pod)) {
@@ -441,59 +423,6 @@ impl State {
             unix_seconds: looked.as_second(),
             age: now.duration_since(looked).try_into().unwrap_or_default(),
         })
-    }
-
-    /// Departed pods are a second older; whether any is forgotten now.
-    pub(super) fn age(&mut self) -> bool {
-        let mut forgotten = Vec::new();
-        self.departed.retain(|uid, age| {
-            *age = age.saturating_add(1);
-            let keep = *age < DEPARTED_AGES;
-            if !keep {
-                forgotten.push(uid.clone());
-            }
-            keep
-        });
-        for uid in &forgotten {
-            self.snapshot.unallocated.remove_mut(uid);
-        }
-        !forgotten.is_empty()
-    }
-
-    fn recheck_all(&mut self, settings: &Settings) {
-        for uid in self.snapshot.bound.keys().cloned().collect::<Vec<_>>() {
-            self.recheck(&uid, settings);
-        }
-    }
-
-    /// Whether Spiderpool's records show all addresses of a bound pod.
-    fn recheck(&mut self, uid: &PodUid, settings: &Settings) {
-        let Some(pod) = self.snapshot.bound.get(uid).cloned() else {
-            return;
-        };
-        let Phase::Bound(node) = &pod.phase else { return };
-        if placement::unfetched(&pod, node, &self.snapshot, settings).is_empty() {
-            self.snapshot.unallocated.remove_mut(uid);
-        } else {
-            self.snapshot.unallocated.insert_mut(uid.clone(), pod);
-        }
-    }
-}
-
-/// One less of `before`, one more of `after`.
-fn recount<K: Ord + Clone>(counts: &mut Map<K, u32>, before: Option<K>, after: Option<K>) {
-    if before == after {
-        return;
-    }
-    if let Some(before) = before {
-        match counts.get(&before).copied().unwrap_or(0).saturating_sub(1) {
-            0 => drop(counts.remove_mut(&before)),
-            left => counts.insert_mut(before, left),
-        }
-    }
-    if let Some(after) = after {
-        let count = counts.get(&after).copied().unwrap_or(0).saturating_add(1);
-        counts.insert_mut(after, count);
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::State;
+use super::{DEPARTED_AGES, State};
 use crate::decide::address::{AddressSet, Family};
 use crate::decide::names::{PodUid, PoolName};
+use crate::decide::placement;
+use crate::decide::pod::Phase;
 use crate::decide::pool::{Pool, PoolFacts};
 use crate::decide::settings::Settings;
 
@@ -104,6 +106,42 @@ impl State {
                 (family, AddressSet::of(ranges))
             })
             .collect()
+    }
+
+    /// Departed pods are a second older; whether any is forgotten now.
+    pub(in crate::cluster::index) fn age(&mut self) -> bool {
+        let mut forgotten = Vec::new();
+        self.departed.retain(|uid, age| {
+            *age = age.saturating_add(1);
+            let keep = *age < DEPARTED_AGES;
+            if !keep {
+                forgotten.push(uid.clone());
+            }
+            keep
+        });
+        for uid in &forgotten {
+            self.snapshot.unallocated.remove_mut(uid);
+        }
+        !forgotten.is_empty()
+    }
+
+    pub(super) fn recheck_all(&mut self, settings: &Settings) {
+        for uid in self.snapshot.bound.keys().cloned().collect::<Vec<_>>() {
+            self.recheck(&uid, settings);
+        }
+    }
+
+    /// Whether Spiderpool's records show all addresses of a bound pod.
+    pub(super) fn recheck(&mut self, uid: &PodUid, settings: &Settings) {
+        let Some(pod) = self.snapshot.bound.get(uid).cloned() else {
+            return;
+        };
+        let Phase::Bound(node) = &pod.phase else { return };
+        if placement::unfetched(&pod, node, &self.snapshot, settings).is_empty() {
+            self.snapshot.unallocated.remove_mut(uid);
+        } else {
+            self.snapshot.unallocated.insert_mut(uid.clone(), pod);
+        }
     }
 }
 
