@@ -3,6 +3,7 @@
 //! What leaves this module is usable as it stands: addresses are bound-able, a webhook has its certificate
 //! source, nothing contradicts. Wrong usage ends with one clear sentence and exit code 2, before anything runs.
 
+mod check;
 mod explain;
 mod scheduler_config;
 mod simulate;
@@ -22,6 +23,7 @@ use crate::serve::self_signed::SecretRef;
 use crate::serve::shutdown::Timing;
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
+pub use self::check::Checklist;
 pub use self::explain::Explain;
 pub use self::scheduler_config::{Mode, Notation, SchedulerConfig};
 pub use self::simulate::{Format, Simulate};
@@ -43,6 +45,8 @@ pub enum Command {
     SchedulerConfig(SchedulerConfig),
     /// Say why a pod waits or sits where it sits.
     Explain(Explain),
+    /// Answer whether a cluster has what exclusive RDMA needs.
+    Check(Checklist),
 }
 
 /// `pointsman serve`, checked.
@@ -107,6 +111,7 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
             .checked()
             .map(Command::Serve)
             .map_err(|sentence| wrong_usage("serve", &sentence)),
+        TypedCommand::Check(flags) => Ok(Command::Check(flags)),
     }
 }
 
@@ -141,6 +146,8 @@ enum TypedCommand {
     SchedulerConfig(SchedulerConfig),
     /// Say why a pod waits or sits where it sits, and what would let it run.
     Explain(Explain),
+    /// Go through what exclusive RDMA needs, step by step: each yes, no or unknown, with evidence and remedy.
+    Check(Checklist),
 }
 
 const SERVE_EXAMPLE: &str = "\

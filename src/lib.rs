@@ -13,10 +13,12 @@
 //! - [`topology`]: dumps of the fabric to labels and annotations of nodes;
 //! - [`scheduler_config`]: the KubeSchedulerConfiguration that makes a scheduler ask the extender;
 //! - [`explain`]: why a pod waits or sits where it sits, and what would let it run;
+//! - [`check`]: is the cluster such that it can work, row by row;
 //! - [`args`]: the command line, checked as a whole;
 //! - [`run`]: wiring of the subcommands.
 
 pub mod args;
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod decide;

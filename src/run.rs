@@ -1,5 +1,6 @@
 //! The wiring of the subcommands, and nothing else: what is made, what it is given, in which order it starts.
 
+mod checking;
 mod explaining;
 mod placing;
 mod scheduler_config;
@@ -46,6 +47,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Topology(flags) => topology::run(flags),
         Command::SchedulerConfig(flags) => scheduler_config::run(flags),
         Command::Explain(flags) => explaining::run(flags),
+        Command::Check(flags) => checking::run(flags),
     };
     outcome.unwrap_or_else(|failure| {
         // Logging may not have started, or go to a file nobody reads: the reason to end goes to the terminal.

@@ -29,6 +29,7 @@ mod refusals;
 mod warnings;
 
 pub use self::gang::Owner;
+pub use self::links::problems as link_problems;
 pub use self::pod::{ContainerFacts, Hugepages, OwnNetwork, PodFacts, Told};
 pub use self::podnetinfo::{MetadataFile, PodnetinfoChange};
 use self::refusals::Findings;

@@ -87,6 +87,23 @@ struct ExpressionObject {
     values: Option<Vec<String>>,
 }
 
+/// The label selector that `value` is.
+///
+/// # Errors
+/// What cannot be read in it.
+pub fn selector_of(place: &str, value: &Value) -> Result<Selector, Problems> {
+    let mut problems = Problems::none();
+    let object = read(place, "selector", Some(value));
+    let selector = match object {
+        Ok(object) => selector(place, Some(object), &mut problems),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    problems.or(selector.unwrap_or_default())
+}
+
 /// The selector at `place`; none where none is set.
 fn selector(place: &str, object: Option<SelectorObject>, problems: &mut Problems) -> Option<Selector> {
     let object = object?;

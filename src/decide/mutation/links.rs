@@ -20,7 +20,8 @@ impl Findings {
 }
 
 /// What is wrong with the link of one network.
-pub(in crate::decide) fn problems(network: &NetworkRef, attachment: &Attachment) -> Vec<Problem> {
+#[must_use]
+pub fn problems(network: &NetworkRef, attachment: &Attachment) -> Vec<Problem> {
     let Plugin::IbSriov { ib_kubernetes, .. } = attachment.plugin else {
         return Vec::new();
     };
