@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use kube::Client;
 
 use crate::args::{CertificateSource, Command, Serve};
-use crate::cluster::watch;
+use crate::cluster::index::Pods;
 use crate::config::Configuration;
 use crate::explain::http;
 use crate::extender;
@@ -138,15 +138,11 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
     let following = match (webhook.is_some(), extender.is_some()) {
         (false, false) => None,
         (_, placing) => {
-            let kinds = if placing {
-                watch::FOR_PLACEMENT
-            } else {
-                watch::FOR_ADMISSION
-            };
+            let pods = if placing { Pods::All } else { Pods::OfGangs };
             let client = cluster().await?;
             Some(placing::follow(
                 &client,
-                kinds,
+                pods,
                 &configuration,
                 &readiness,
                 &metrics,
@@ -155,6 +151,9 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
         }
     };
 
+    if let (None, Some(following)) = (extender, &following) {
+        shutdown.background("aging", placing::age(following.clone(), shutdown.end()));
+    }
     if let (Some((address, source)), Some(following)) = (webhook, &following) {
         let shown = certificate(source, &configuration, &metrics, &readiness, &shutdown).await?;
         let listener = Listener::bind(ListenerName::Webhook, address).await?;

@@ -480,6 +480,10 @@ fn each_part_may_watch_what_it_watches() {
     for verb in ["list", "watch"] {
         assert!(allows(&fabric, "coordination.k8s.io", "leases", verb), "{verb}");
     }
+    let bound: RoleBinding = named("RoleBinding", "pointsman-fabric");
+    let mut readers: Vec<String> = bound.subjects.unwrap().into_iter().map(|one| one.name).collect();
+    readers.sort();
+    assert_eq!(readers, ["pointsman", "pointsman-scheduler"]);
     let extender = named::<ClusterRole>("ClusterRole", "pointsman-extender")
         .rules
         .unwrap();

@@ -25,10 +25,20 @@ use crate::decide::settings::Settings;
 /// An object's place among those of its kind: namespace (empty for cluster-wide kinds) and name.
 pub type Key = (String, String);
 
+/// Which pods an index is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// Every one, so that it knows what is taken of each node.
+    All,
+    /// Those of gangs, by their label: all that admission asks of pods is how many a gang has.
+    OfGangs,
+}
+
 /// The index. One lock around the maps that are being changed; readers take the published snapshot without it.
 #[derive(Debug)]
 pub struct Index {
     settings: Arc<Settings>,
+    pods: Pods,
     state: Mutex<State>,
     published: Arc<ArcSwap<ClusterSnapshot>>,
     generation: watch::Sender<u64>,
@@ -38,12 +48,25 @@ impl Index {
     /// An empty index.
     #[must_use]
     pub fn new(settings: Arc<Settings>) -> Self {
+        Self::of(Pods::All, settings)
+    }
+
+    /// An empty index that is told of these pods.
+    #[must_use]
+    pub fn of(pods: Pods, settings: Arc<Settings>) -> Self {
         Self {
             settings,
+            pods,
             state: Mutex::default(),
             published: Arc::default(),
             generation: watch::Sender::new(0),
         }
+    }
+
+    /// Which pods it is to be told of.
+    #[must_use]
+    pub fn pods(&self) -> Pods {
+        self.pods
     }
 
     /// Where the newest snapshot can always be read.
@@ -117,7 +140,7 @@ impl Index {
         for gone in state.keys(kind).into_iter().filter(|key| !listed.contains(key)) {
             state.remove(kind, &gone, &self.settings);
         }
-        state.snapshot.knows_pods |= kind == Kind::Pod;
+        state.snapshot.knows_pods |= kind == Kind::Pod && self.pods == Pods::All;
         self.publish(&mut state);
     }
 

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::fabric;
-use super::index::{Index, Key};
+use super::index::{Index, Key, Pods};
 use super::objects::{JobObject, Kind, NamespaceObject, NodeObject, Object, PodObject};
+use crate::decide::annotation;
 use crate::decide::names::NamespaceName;
 use crate::decide::problem::chain;
 
@@ -36,11 +37,11 @@ pub trait Progress: Send + Sync + 'static {
 /// The kinds that decide where a pod can go; the webhook alone needs fewer. Those it does not need come first: see
 /// [`FOR_ADMISSION`].
 pub const FOR_PLACEMENT: &[Kind] = &[
-    Kind::Pod,
     Kind::Endpoint,
     Kind::Subnet,
     Kind::DeviceClass,
     Kind::PodGroup,
+    Kind::Pod,
     Kind::Node,
     Kind::Namespace,
     Kind::Job,
@@ -52,18 +53,15 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Lease,
 ];
 
-/// The kinds admission goes by: without pods and what there is one of for each, of which there are many and which change
-/// all the time. What nodes offer and pools have left is for warnings only. How old the fabric data is decides on placement
-/// alone.
+/// The kinds admission goes by: without what there is one of for each pod, and of pods those of gangs alone (see [`Pods`]).
+/// What nodes offer, pools have left, and how old the fabric data is, is for warnings only.
 pub const FOR_ADMISSION: &[Kind] = match FOR_PLACEMENT {
     [
-        Kind::Pod,
         Kind::Endpoint,
         Kind::Subnet,
         Kind::DeviceClass,
         Kind::PodGroup,
         others @ ..,
-        Kind::Lease,
     ] => others,
     all => all,
 };
@@ -81,7 +79,11 @@ pub async fn watch(
         match kind {
             Kind::Pod => {
                 let wrap = |pod: PodObject| Object::Pod(Box::new(pod));
-                follow(Api::all(client), kind, &index, &*progress, wrap).await;
+                let which = match index.pods() {
+                    Pods::All => watcher::Config::default(),
+                    Pods::OfGangs => watcher::Config::default().labels(annotation::GANG),
+                };
+                follow_some(Api::all(client), which, kind, &index, &*progress, wrap).await;
             }
             Kind::Node => {
                 let wrap = |node: NodeObject| Object::Node(Box::new(node));

@@ -29,7 +29,7 @@ pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
 pub struct ClusterSnapshot {
     /// Counts the changes that led here; tells two snapshots apart.
     pub generation: u64,
-    /// Pods are known, so that `used` tells what is taken; a webhook on its own does not watch them.
+    /// All pods are known, so that `used` tells what is taken; a webhook on its own watches those of gangs only.
     pub knows_pods: bool,
     /// All nodes.
     pub nodes: Map<NodeName, Arc<Node>>,
@@ -76,6 +76,8 @@ pub struct Members {
     pub pending: BTreeSet<PodUid>,
     /// Those that have succeeded or failed and are still there to be seen.
     pub ended: BTreeSet<PodUid>,
+    /// Those that have neither ended nor are being deleted, by name.
+    pub staying: BTreeMap<PodUid, PodName>,
 }
 
 impl ClusterSnapshot {

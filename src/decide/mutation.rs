@@ -225,6 +225,7 @@ fn complete(
     let target = findings.target(pod, policy, &needs, settings);
     let gang = gang::of(pod, policy, snapshot, settings);
     findings.locality(gang.as_ref().map(|(gang, _)| gang), snapshot, settings);
+    let crowded = findings.gang_size(pod, policy, gang.as_ref().map(|(gang, _)| gang), snapshot);
 
     let profile = match &policy.wanted {
         Wanted::Profile(profile) => Some(profile.clone()),
@@ -244,8 +245,15 @@ fn complete(
     let scheduler = scheduler(pod, settings);
     let (gang, may_grow) = gang.map_or((None, false), |(gang, may_grow)| (Some(gang), may_grow));
     let mut warnings = warnings::all(pod, policy, &needs, snapshot, settings, locks && !may_lock);
-    warnings.extend(gang::warning(gang.as_ref(), may_grow));
-    warnings.extend(warnings::of_the_day(pod, &interfaces, &needs, &pools, snapshot));
+    warnings.extend(crowded.into_iter().chain(gang::warning(gang.as_ref(), may_grow)));
+    warnings.extend(warnings::of_the_day(
+        pod,
+        &interfaces,
+        &needs,
+        &pools,
+        snapshot,
+        settings,
+    ));
     warnings.truncate(warnings::MOST);
     let podnetinfo = if takes_device {
         podnetinfo::change(pod, gang.is_some(), settings)

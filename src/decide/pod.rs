@@ -32,6 +32,8 @@ pub struct Pod {
     pub phase: Phase,
     /// It belongs to a StatefulSet: it may have addresses that it keeps.
     pub stateful: bool,
+    /// It is being deleted.
+    pub leaving: bool,
     /// It shares its node's network: Multus never runs for it, so its networks attach nothing.
     pub host_network: bool,
     /// The network that takes the place of the cluster's own, where it names one.

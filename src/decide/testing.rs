@@ -53,6 +53,7 @@ pub(crate) fn pod(name: &str) -> Pod {
         needs: NodeNeeds::default(),
         gang: Ok(None),
         scheduler: None,
+        leaving: false,
         phase: Phase::Pending { refused: false },
         stateful: false,
         host_network: false,

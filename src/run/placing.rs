@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
+use tokio_util::sync::CancellationToken;
 
-use crate::cluster::index::Index;
+use crate::cluster::index::{Index, Pods};
 use crate::cluster::objects::Kind;
 use crate::cluster::watch::{self, Progress};
 use crate::config::Configuration;
@@ -30,16 +32,20 @@ pub(super) struct Following {
     client: Client,
 }
 
-/// Starts the watches of these kinds; readiness waits until each has listed.
+/// Starts the watches; readiness waits until each has listed.
 pub(super) fn follow(
     client: &Client,
-    kinds: &[Kind],
+    pods: Pods,
     configuration: &Configuration,
     readiness: &Readiness,
     metrics: &Arc<Metrics>,
     shutdown: &Shutdown,
 ) -> Following {
-    let index = Arc::new(Index::new(Arc::new(configuration.decisions.clone())));
+    let index = Arc::new(Index::of(pods, Arc::new(configuration.decisions.clone())));
+    let kinds = match pods {
+        Pods::All => watch::FOR_PLACEMENT,
+        Pods::OfGangs => watch::FOR_ADMISSION,
+    };
     let listed = kinds.iter().map(|kind| {
         (
             *kind,
@@ -66,6 +72,17 @@ pub(super) fn follow(
         index,
         progress,
         client: client.clone(),
+    }
+}
+
+/// Lets what is known grow older; beside an extender its nudger does.
+pub(super) async fn age(following: Following, stop: CancellationToken) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = seconds.tick() => following.index.age(),
+        }
     }
 }
 

@@ -264,6 +264,12 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
     );
     let facts = PodFacts {
         namespace,
+        name: raw
+            .metadata
+            .name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(Into::into),
         pools: convert::pod::pools(&annotations),
         annotations,
         networks: own,

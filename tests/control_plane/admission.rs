@@ -349,6 +349,49 @@ fn pod_security_lets_our_pods_pass_at_every_level() {
 }
 
 #[test]
+fn a_gang_gets_no_more_pods_than_it_says_and_a_pod_on_its_way_out_may_be_replaced() {
+    run(async {
+        let (scene, profile) = open("adm-gang", 127, 1).await;
+        let member = |name: &str| {
+            let mut pod = pod_of(name, profile.name());
+            let annotations = pod["metadata"]["annotations"].as_object_mut().unwrap();
+            annotations.insert("pointsman.io/gang".to_owned(), json!("g"));
+            annotations.insert("pointsman.io/gang-size".to_owned(), json!("2"));
+            // It stays to be seen when it is deleted.
+            pod["metadata"]["finalizers"] = json!(["example.com/slow"]);
+            pod
+        };
+        for name in ["a", "b"] {
+            scene.create_pod(member(name)).await;
+        }
+        eventually("a third pod is denied", LIMIT, async || {
+            let created = scene.api().create(&scene.pods_at().dry_run(), member("c")).await;
+            let message = created.err().map_or_else(String::new, |refused| refused.message);
+            expect(message.contains("more than the 2 pods of gang g"), || {
+                format!("{message:?}")
+            })
+        })
+        .await;
+        scene.api().delete(&scene.pods_at().named("b")).await.unwrap();
+        assert!(
+            !scene.pod("b").await["metadata"]["deletionTimestamp"].is_null(),
+            "it is still there"
+        );
+        // At once: what the watch is behind, the webhook waits for.
+        scene.create_pod(member("c")).await;
+        for name in ["a", "b", "c"] {
+            let none = json!({"metadata": {"finalizers": null}});
+            scene
+                .api()
+                .merge(&scene.pods_at().named(name), none)
+                .await
+                .unwrap();
+        }
+        scene.close().await;
+    });
+}
+
+#[test]
 fn pods_that_kueue_holds_back_keep_their_gate_and_may_be_let_go() {
     run(async {
         let (scene, profile) = open("adm-gated", 126, 1).await;

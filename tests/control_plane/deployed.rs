@@ -77,6 +77,31 @@ fn the_manifests_work_as_shipped_with_two_replicas_of_the_webhook() {
             },
         )
         .await;
+        // The webhook alone, which sees no other pods than those of gangs, knows how many a gang has.
+        let member = |name: &str| {
+            let mut pod = pod_of(name, profile.name());
+            pod["metadata"]["annotations"]["pointsman.io/gang"] = json!("g");
+            pod["metadata"]["annotations"]["pointsman.io/gang-size"] = json!("2");
+            pod
+        };
+        for name in ["gang-0", "gang-1"] {
+            plane
+                .api
+                .create(&PODS.within(NAMESPACE), member(name))
+                .await
+                .unwrap();
+        }
+        eventually("a third pod of a gang of two is denied", LIMIT, async || {
+            let created = plane
+                .api
+                .create(&PODS.within(NAMESPACE).dry_run(), member("gang-2"))
+                .await;
+            let message = created.err().map_or_else(String::new, |refused| refused.message);
+            expect(message.contains("more than the 2 pods of gang g"), || {
+                format!("{message:?}")
+            })
+        })
+        .await;
         drop(webhooks);
     });
 }

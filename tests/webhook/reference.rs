@@ -74,6 +74,8 @@ fn every_key_is_in_it() {
         annotation::DOMAIN,
         annotation::INJECT_LABEL_VALUE,
         annotation::AUTHORITY,
+        annotation::FABRIC_NODES,
+        annotation::FABRIC_DARK,
         annotation::SRIOV_DESIRED_STATE,
         annotation::SRIOV_CURRENT_STATE,
         annotation::SRIOV_NODE_STATE,

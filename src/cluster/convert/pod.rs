@@ -58,6 +58,7 @@ pub fn pod(object: &PodObject, settings: &Settings) -> Pod {
             .iter()
             .flatten()
             .any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet"),
+        leaving: metadata.deletion_timestamp.is_some(),
         host_network: object.spec.host_network.unwrap_or(false),
         default_network,
         networks,

@@ -337,15 +337,21 @@ impl State {
                 members.bound.remove(uid);
                 members.pending.remove(uid);
                 members.ended.remove(uid);
+                members.staying.remove(uid);
             });
         }
         let Some(pod) = pod.filter(|pod| matters(pod)) else {
             return;
         };
-        self.change_gang(&pod, |members, uid| match &pod.phase {
-            Phase::Bound(node) => drop(members.bound.insert(uid.clone(), node.clone())),
-            Phase::Pending { .. } => drop(members.pending.insert(uid.clone())),
-            Phase::Ended => drop(members.ended.insert(uid.clone())),
+        self.change_gang(&pod, |members, uid| {
+            if !pod.leaving && pod.phase != Phase::Ended {
+                members.staying.insert(uid.clone(), pod.at.name.clone());
+            }
+            match &pod.phase {
+                Phase::Bound(node) => drop(members.bound.insert(uid.clone(), node.clone())),
+                Phase::Pending { .. } => drop(members.pending.insert(uid.clone())),
+                Phase::Ended => drop(members.ended.insert(uid.clone())),
+            }
         });
         match &pod.phase {
             Phase::Bound(node) => {

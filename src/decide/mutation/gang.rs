@@ -1,7 +1,10 @@
 //! The gang a pod belongs to without being told: by whoever made the pod, or by the conventions of the schedulers
 //! its user may come from. The first that speaks counts.
 
-use super::{Annotations, ClusterSnapshot, GangChange, PodFacts, PodPolicy, Settings, annotation};
+use super::{
+    Annotations, ClusterSnapshot, Findings, GangChange, PodFacts, PodPolicy, Problem, Settings, annotation,
+};
+use crate::decide::names::GangRef;
 use crate::decide::policy::{Locality, Tier};
 use crate::decide::selector::Labels;
 use crate::decide::tier::Tiers;
@@ -202,11 +205,65 @@ fn label_value(name: &str) -> String {
     )
 }
 
+impl Findings {
+    /// A pod that says its gang has no more pods than are there already. Only what a person has written counts: a Job's
+    /// parallelism is what it is, and another scheduler's least number may be exceeded.
+    ///
+    /// Pods that have ended or are being deleted do not count, as the next may be in their place; nor does one of the
+    /// pod's own name. A controller that brings up new pods before it takes old ones down (rolling updates) exceeds the
+    /// size for a while, and is told only. What the watch is behind, patience makes up for: controllers try again.
+    pub(super) fn gang_size(
+        &mut self,
+        pod: &PodFacts,
+        policy: &PodPolicy,
+        gang: Option<&GangChange>,
+        snapshot: &ClusterSnapshot,
+    ) -> Option<String> {
+        let (gang, size) = (gang?, policy.gang_size?.get());
+        let at = GangRef {
+            namespace: pod.namespace.clone(),
+            name: gang.name.clone(),
+        };
+        let staying = &snapshot.gangs.get(&at)?.staying;
+        let others = staying.values().filter(|name| pod.name.as_ref() != Some(*name));
+        let others = u32::try_from(others.count()).unwrap_or(u32::MAX);
+        if others < size {
+            return None;
+        }
+        let surges = |owner: &Owner| SURGING.contains(&owner.kind.as_str());
+        if pod.owner.as_ref().is_some_and(surges) {
+            return Some(format!(
+                "gang {} is said to have {size} pods, and {others} are there: until a rolling update is over some pods of it \
+                 have no place kept for them",
+                gang.name
+            ));
+        }
+        self.unknown_yet(Problem::new(
+            format!("annotation {}", annotation::GANG_SIZE),
+            size.to_string(),
+            format!(
+                "more than the {others} pods of gang {} that are there already",
+                gang.name
+            ),
+            format!(
+                "say how many pods the gang has, or name another one with {}",
+                annotation::GANG
+            ),
+        ));
+        None
+    }
+}
+
+/// Controllers that bring up new pods before they take old ones down.
+const SURGING: [&str; 3] = ["ReplicaSet", "ReplicationController", "DaemonSet"];
+
 /// What the user should know about the gang.
 pub(super) fn warning(gang: Option<&GangChange>, pending: bool) -> Option<String> {
     let gang = gang.filter(|gang| gang.size.is_none())?;
-    let Locality::Required(_) = gang.locality else {
-        return None;
+    let how = match gang.locality {
+        Locality::Required(_) => "in the domain of the first",
+        Locality::Preferred(_) => "near those that are placed",
+        Locality::None => return None,
     };
     let why = if pending {
         "its Job is not known yet"
@@ -214,8 +271,7 @@ pub(super) fn warning(gang: Option<&GangChange>, pending: bool) -> Option<String
         "nothing says how many pods it has"
     };
     Some(format!(
-        "the size of gang {} is not known ({why}): its pods are placed one by one, in the domain of the first; \
-         set {}",
+        "the size of gang {} is not known ({why}): its pods are placed one by one, {how}; set {}",
         gang.name,
         annotation::GANG_SIZE
     ))
@@ -223,7 +279,10 @@ pub(super) fn warning(gang: Option<&GangChange>, pending: bool) -> Option<String
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::decide::cluster::Members;
     use rstest::rstest;
 
     fn pod(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> PodFacts {
@@ -353,5 +412,81 @@ mod tests {
         assert!(one.len() <= LONGEST_LABEL && other.len() <= LONGEST_LABEL);
         assert_ne!(one, other);
         assert_eq!(label_value("short"), "short");
+    }
+
+    /// What a pod of a gang that says it has two pods is told, where these are there.
+    fn told(others: &[&str], pod: &PodFacts) -> (Option<String>, String) {
+        let mut members = Members::default();
+        for name in others {
+            members
+                .staying
+                .insert(format!("uid-{name}").as_str().into(), (*name).into());
+        }
+        let mut snapshot = ClusterSnapshot::default();
+        let at = |namespace: &str| GangRef {
+            namespace: namespace.into(),
+            name: "g".into(),
+        };
+        snapshot.gangs.insert_mut(at("hpc"), Arc::new(members.clone()));
+        members.staying.insert("x".into(), "x".into());
+        snapshot.gangs.insert_mut(at("elsewhere"), Arc::new(members));
+        let mut annotations = pod.annotations.clone();
+        annotations.insert("pointsman.io/profile".into(), "p".into());
+        let policy = crate::decide::policy::read(&annotations, &Annotations::new())
+            .unwrap()
+            .unwrap();
+        let change = of(pod, &policy, &snapshot, &Settings::default());
+        let mut findings = Findings::default();
+        let warning = findings.gang_size(pod, &policy, change.as_ref().map(|(gang, _)| gang), &snapshot);
+        (warning, findings.into_parts().0.to_string())
+    }
+
+    #[test]
+    fn a_gang_gets_no_more_pods_than_it_says_it_has() {
+        let asks = || {
+            pod(
+                &[],
+                &[("pointsman.io/gang", "g"), ("pointsman.io/gang-size", "2")],
+            )
+        };
+        let nothing = (None, String::new());
+        assert_eq!(told(&["a"], &asks()), nothing);
+        let (_, denied) = told(&["a", "b"], &asks());
+        assert_eq!(
+            denied,
+            "annotation pointsman.io/gang-size: found 2, expected more than the 2 pods of gang g that are there already; \
+             say how many pods the gang has, or name another one with pointsman.io/gang"
+        );
+        // It is one of the two.
+        let again = PodFacts {
+            name: Some("b".into()),
+            ..asks()
+        };
+        assert_eq!(told(&["a", "b"], &again), nothing);
+        let owner = Owner {
+            group: "apps".into(),
+            kind: "ReplicaSet".into(),
+            name: "r".into(),
+        };
+        let (warning, denied) = told(
+            &["a", "b"],
+            &PodFacts {
+                owner: Some(owner),
+                ..asks()
+            },
+        );
+        assert!(warning.unwrap().contains("rolling update") && denied.is_empty());
+        let unsaid = pod(
+            &[
+                ("pod-group.scheduling.sigs.k8s.io/name", "g"),
+                ("pod-group.scheduling.sigs.k8s.io/min-available", "2"),
+            ],
+            &[],
+        );
+        assert_eq!(
+            told(&["a", "b"], &unsaid),
+            nothing,
+            "a least number may be exceeded"
+        );
     }
 }

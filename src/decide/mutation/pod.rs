@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Owner, Place};
-use crate::decide::names::{ContainerName, NamespaceName, NetworkRef, ResourceName, SchedulerName};
+use crate::decide::names::{ContainerName, NamespaceName, NetworkRef, PodName, ResourceName, SchedulerName};
 use crate::decide::network::Selection;
 use crate::decide::pod::PoolRequest;
 use crate::decide::policy::Annotations;
@@ -15,6 +15,8 @@ use crate::decide::selector::Labels;
 pub struct PodFacts {
     /// Its namespace.
     pub namespace: NamespaceName,
+    /// Its name, unless one is generated.
+    pub name: Option<PodName>,
     /// The pools it asks Spiderpool for, or what is wrong with that.
     pub pools: Result<PoolRequest, Problems>,
     /// Its annotations.
@@ -114,6 +116,7 @@ impl PodFacts {
     pub(crate) fn bare(namespace: &str) -> Self {
         Self {
             namespace: namespace.into(),
+            name: None,
             annotations: Annotations::new(),
             networks: Ok(Vec::new()),
             default_network: Ok(None),

@@ -8,6 +8,7 @@ use super::{
     Settings, annotation,
 };
 use crate::decide::claim::Demand;
+use crate::decide::links::is_stale;
 use crate::decide::node::RdmaMode;
 
 /// More than these nobody reads; the most important come first.
@@ -52,16 +53,29 @@ pub(super) fn of_the_day(
     needs: &BTreeMap<&ResourceName, u32>,
     pools: &Pools,
     snapshot: &ClusterSnapshot,
+    settings: &Settings,
 ) -> Vec<String> {
     [
         full(pools),
         closed(pools),
         mode_unknown(interfaces, snapshot),
         claims(pod, needs),
+        old_fabric_data(snapshot, settings).filter(|_| !needs.is_empty()),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Ports are refused by what the Subnet Manager said of them, unless that was long ago.
+fn old_fabric_data(snapshot: &ClusterSnapshot, settings: &Settings) -> Option<String> {
+    is_stale(snapshot, settings).then(|| {
+        format!(
+            "what the Subnet Manager says of the fabric was last read more than {} h ago: ports that went down since are \
+             not known; see that pointsman topology import runs",
+            settings.links.max_age.as_secs() / 3600
+        )
+    })
 }
 
 /// An interface whose pools have no address left. What is promised to pods that are starting is not counted here:
@@ -230,4 +244,32 @@ fn spiderpool(policy: &PodPolicy) -> Option<String> {
             annotation::PROFILE
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::decide::links::LookedAt;
+
+    #[test]
+    fn old_data_of_the_fabric_is_told_and_fresh_data_is_not() {
+        let told = |hours| {
+            let snapshot = ClusterSnapshot {
+                fabric: Some(LookedAt {
+                    unix_seconds: 0,
+                    age: Duration::from_hours(hours),
+                }),
+                ..ClusterSnapshot::default()
+            };
+            old_fabric_data(&snapshot, &Settings::default())
+        };
+        assert_eq!(told(1), None);
+        let warning = told(30).unwrap();
+        assert!(
+            warning.contains("more than 24 h ago") && warning.len() < 256,
+            "{warning}"
+        );
+    }
 }

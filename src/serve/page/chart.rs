@@ -181,6 +181,7 @@ fn probe(resource: &ResourceName, selection: Selection) -> Pod {
         needs: crate::decide::suits::NodeNeeds::default(),
         gang: Ok(None),
         scheduler: None,
+        leaving: false,
         phase: Phase::Pending { refused: false },
         stateful: false,
         host_network: false,
