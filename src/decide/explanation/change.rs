@@ -9,6 +9,8 @@ use crate::decide::amounts::{Amounts, ONE};
 use crate::decide::annotation;
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::commitment::Commitments;
+use crate::decide::fabric::RailState;
+use crate::decide::links::BadLink;
 use crate::decide::names::{
     GangRef, NamespaceName, NetworkRef, NodeName, PfName, PodRef, PoolName, ResourceName,
 };
@@ -32,6 +34,8 @@ pub enum Change {
     CreateNetwork(NetworkRef),
     /// A PF that is rid of what keeps its VFs from use.
     RepairPf(NodeName, PfName, PfFault),
+    /// A rail whose link is brought to what it should be.
+    RepairLink(NodeName, Box<BadLink>),
     /// So many more VFs of a resource on a node.
     Vfs(NodeName, ResourceName, u32),
     /// A pod that ends and gives back what it holds.
@@ -95,7 +99,7 @@ impl Change {
             Self::OpenPool(..) => 12,
             Self::Addresses(_, more) => 10 + more.min(&1000),
             Self::Finished(_) | Self::InSync(_) | Self::Uncordon(_) | Self::Healthy(..) => 15,
-            Self::RepairPf(..) => 20,
+            Self::RepairPf(..) | Self::RepairLink(..) => 20,
             Self::CreatePool(..) | Self::Untaint(..) => 25,
             Self::Ends(..) | Self::CreateNetwork(_) | Self::Label(..) => 30,
             Self::State(_) | Self::NoSharedPlugin(..) | Self::Locality(_) => 35,
@@ -139,6 +143,14 @@ impl Change {
             Self::RepairPf(node, pf, fault) => change_state(snapshot, node, |facts| {
                 for group in facts.groups.iter_mut().filter(|group| group.pf == *pf) {
                     group.faults.retain(|found| found != fault);
+                }
+            }),
+            Self::RepairLink(node, link) => change_node(snapshot, node, |node| {
+                let rails = node.fabric.iter_mut().flatten().flatten();
+                for rail in rails.filter(|rail| rail.guid == link.rail.guid) {
+                    rail.state = RailState::Active;
+                    // How wide and fast it will be then is not known, and a link that is not rated is not degraded.
+                    (rail.width, rail.speed) = (None, None);
                 }
             }),
             Self::Vfs(node, resource, more) => change_node(snapshot, node, |node| {
@@ -360,6 +372,7 @@ impl fmt::Display for Change {
                 PfFault::VfsDiffer => write!(f, "bring {pf} on {node} to the number of VFs asked for"),
                 PfFault::MtuDiffers => write!(f, "bring {pf} on {node} to the MTU asked for"),
             },
+            Self::RepairLink(node, link) => write!(f, "repair a link of {node}: {link}"),
             Self::Vfs(node, resource, 1) => write!(f, "1 more VF of {resource} on {node}"),
             Self::Vfs(node, resource, more) => write!(f, "{more} more VFs of {resource} on {node}"),
             Self::Ends(pod, node) => write!(f, "pod {pod} on {node} ends"),

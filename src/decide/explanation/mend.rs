@@ -30,7 +30,7 @@ pub(super) fn against_claim(refusal: &Refusal, world: &World) -> Option<Vec<Chan
 pub(super) fn lacking(hurdle: &Hurdle) -> u64 {
     match hurdle {
         Hurdle::Kubernetes(InTree::Short(short)) => (short.wanted + short.used).saturating_sub(short.offered),
-        Hurdle::Ours(Refusal::TooFewVfs(short) | Refusal::Unfit(_, short)) => {
+        Hurdle::Ours(Refusal::TooFewVfs(short) | Refusal::Unfit(_, short) | Refusal::Link(_, short)) => {
             // A node that has none of the resource is not meant for it.
             let none = if short.allocatable == 0 { 1_000 } else { 0 };
             none + u64::from((short.wanted + short.taken + short.unfit).saturating_sub(short.allocatable))
@@ -63,6 +63,7 @@ pub(super) fn against(hurdle: &Hurdle, node: &NodeName, world: &World) -> Option
                 .find(|group| group.serves(&shortage.resource) && group.faults.contains(fault))?;
             Some(Change::RepairPf(node.clone(), group.pf.clone(), *fault))
         }
+        Refusal::Link(link, _) => Some(Change::RepairLink(node.clone(), link.clone())),
         Refusal::TooFewVfs(shortage) => Some(more_vfs(shortage, node, world)),
         Refusal::PoolNotForNode(_, pools) => {
             let pool = pools.first()?;

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::change::World;
 use super::*;
 use crate::decide::amounts::ONE;
+use crate::decide::fabric::{Guid, Rail, RailState, Speed};
 use crate::decide::network::Plugin;
 use crate::decide::node::{PfFault, RdmaMode};
 use crate::decide::policy::Tier;
-use crate::decide::testing::Cluster;
+use crate::decide::testing::{Cluster, rail};
 
 fn explained(cluster: &Cluster, pod: &Pod) -> Explanation {
     explain(
@@ -96,6 +97,34 @@ fn a_broken_pf_is_named_with_its_node() {
     assert_eq!(
         smallest(&cluster, &cluster.pod("a")),
         ["repair ibs1 on n1: its link is down"]
+    );
+}
+
+#[test]
+fn a_link_that_is_not_what_it_should_be_is_named_with_its_node() {
+    let rated = |width: &str| Rail {
+        width: width.parse().ok(),
+        speed: Some(Speed::Hdr),
+        ..rail(1, RailState::Active)
+    };
+    let told = |bad: Rail| {
+        let sound = Rail {
+            rail: 0,
+            guid: Guid(9),
+            ..rated("4x")
+        };
+        let cluster = Cluster::with_rails(2)
+            .node("n1", 8)
+            .fabric("n1", vec![sound, bad]);
+        smallest(&cluster, &cluster.pod("a"))
+    };
+    assert_eq!(
+        told(rail(1, RailState::Dark)),
+        ["repair a link of n1: rail 1 (port 0x0000000000000002) is Dark"]
+    );
+    assert_eq!(
+        told(rated("1x")),
+        ["repair a link of n1: rail 1 (port 0x0000000000000002) is Active with 1x HDR only"]
     );
 }
 
