@@ -19,7 +19,7 @@ fn labels_of_a_fat_tree_equal_its_design_through_cuts_and_a_dead_subnet_manager(
     let sound = import(&plan, &Imported::new(), &[&text, &links]);
     assert_is_design(&plan, &sound);
     // The table that OpenSM writes itself says the same.
-    let table = manager.dump("opensm-subnet.lst");
+    let table = manager.subnet_list(&plan);
     assert_is_design(&plan, &import(&plan, &Imported::new(), &[&table]));
     // What the fabric is called in its text alone, without any state.
     let stateless = import(&plan, &Imported::new(), &[&text]);
@@ -134,9 +134,12 @@ fn a_failover_neither_loses_nor_invents_anything() {
     lab.all_active();
     let after = import(&plan, &in_the_gap, &[&lab.discover(), &lab.links()]);
     assert_eq!(after, before);
-    eventually("sm02 has written its table", || {
-        !standby.dump("opensm-subnet.lst").is_empty()
-    });
+    let table = import(&plan, &after, &[&standby.subnet_list(&plan)]);
+    assert_eq!(
+        plugs(&plan, &table),
+        plugs(&plan, &before),
+        "the new master's own list"
+    );
 }
 
 /// Imports dumps onto nodes that carry what the last import said; takes what they should carry now.

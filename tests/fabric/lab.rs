@@ -109,9 +109,6 @@ impl Lab {
         let lab = Self::new(plan);
         let manager = lab.manager("sm01", 5);
         lab.all_active();
-        eventually("OpenSM has written its tables", || {
-            manager.complete("opensm-subnet.lst") && manager.complete("opensm-lfts.dump")
-        });
         (lab, manager)
     }
 
@@ -197,18 +194,26 @@ impl Manager {
         last.is_some_and(|line| line.contains("STANDBY"))
     }
 
-    /// A file it dumps, such as `opensm-subnet.lst`.
-    pub(crate) fn dump(&self, name: &str) -> String {
-        fs::read_to_string(self.folder.join(name)).unwrap_or_default()
+    /// The forwarding tables it has computed, of every switch: the file is written in place, so it is read until it is
+    /// whole.
+    pub(crate) fn forwarding_tables(&self, plan: &Plan) -> String {
+        let whole = |text: &str| text.matches(" lids dumped").count() == plan.switches();
+        self.whole("opensm-lfts.dump", whole)
     }
 
-    /// Whether a file is there and does not grow any more.
-    fn complete(&self, name: &str) -> bool {
-        let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
-        let path = self.folder.join(name);
-        let before = size(&path);
-        std::thread::sleep(PAUSE);
-        before > 0 && size(&path) == before
+    /// Its own list of the subnet, with both ends of every cable.
+    pub(crate) fn subnet_list(&self, plan: &Plan) -> String {
+        let whole = |text: &str| text.lines().count() == plan.ends() && text.ends_with('\n');
+        self.whole("opensm-subnet.lst", whole)
+    }
+
+    fn whole(&self, name: &str, whole: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        eventually(&format!("{name} is whole"), || {
+            text = fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+            whole(&text)
+        });
+        text
     }
 }
 

@@ -157,6 +157,16 @@ impl Plan {
         self.switches.iter().any(|(known, ..)| known == name)
     }
 
+    /// How many switches there are.
+    pub(crate) fn switches(&self) -> usize {
+        self.switches.len()
+    }
+
+    /// How many ends the cables have.
+    pub(crate) fn ends(&self) -> usize {
+        self.cables.len()
+    }
+
     /// Where every port of a host is plugged in, the Subnet Managers' aside.
     pub(crate) fn plugs(&self) -> Vec<Plug> {
         let of_hosts = self.adapters.iter().filter(|(name, _)| !name.starts_with("sm"));

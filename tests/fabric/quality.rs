@@ -8,7 +8,7 @@ use super::replay::{Tables, by_the_scheduler, by_us, groups, shuffled, sorted};
 fn gangs_that_fit_a_leaf_group_leave_the_spines_alone_and_sorted_ranks_share_no_link() {
     let plan = Plan::rails(32, 4);
     let (_lab, manager) = Lab::up(&plan);
-    let dump = manager.dump("opensm-lfts.dump");
+    let dump = manager.forwarding_tables(&plan);
     let tables = Tables::read(&plan, &dump);
 
     let queue = [16, 16, 16, 16];

@@ -25,7 +25,7 @@ const SEEDS: [u64; 3] = [1, 2, 3];
 fn main() {
     let plan = Plan::rails(32, 4);
     let (_lab, manager) = Lab::up(&plan);
-    let dump = manager.dump("opensm-lfts.dump");
+    let dump = manager.forwarding_tables(&plan);
     let tables = Tables::read(&plan, &dump);
     for queue in [vec![16, 16, 16, 16], vec![24, 24, 16], vec![40, 24]] {
         println!("\n{queue:?} hosts a job, one ring on each of 4 rails:");
