@@ -12,13 +12,16 @@ CACHE := $(or $(POINTSMAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pointsma
 export POINTSMAN_CACHE := $(CACHE)
 
 # Every `[[test]]` of Cargo.toml except those that need tools built from Go modules, or Debian packages.
-FAST_TESTS := $(filter-out control_plane storm fabric packaging page,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
+FAST_TESTS := $(filter-out control_plane storm fabric packaging bundle page,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
 
 # The Subnet Manager, the simulated fabric it manages, and the tools that dump it.
 FABRIC_PACKAGES := opensm ibsim-utils infiniband-diags
 
 DEMO := manifests/examples/demo
+
+# Inside target/, which is not tracked.
+DIST := target/bundle
 
 # One sentence for each thing that a fresh machine may lack; nothing is skipped because of it.
 missing = { echo "pointsman: $(1)" >&2; exit 1; }
@@ -134,6 +137,27 @@ tools: ## Build the control plane, KWOK, Spiderpool, Helm and others from their 
 packaging: tools ## Chart, manifests, rules and dashboard, judged by Helm, kubeconform and promtool
 	@$(rust)
 	cargo test --no-fail-fast --test packaging
+
+# The second assembly has to give the same bytes; `make bundle-reproducible` builds the binary again, too.
+.PHONY: bundle
+bundle: ## One file for installing without a network: image, chart, manifests, dashboards, checksums
+	@$(rust); command -v git >/dev/null || $(call missing,git is missing: install it with 'apt-get install git'.)
+	@test -e "$$(cc -print-file-name=libc.a)" || $(call missing,the static C library is missing: install it with 'apt-get install libc6-dev'.)
+	@mkdir -p $(DIST)
+	packaging/bundle $(DIST)
+	@again=$$(mktemp -d); trap 'rm -rf "$$again"' EXIT; packaging/bundle "$$again" >/dev/null; \
+		cmp "$$again"/*-bundle.tar $(DIST)/*-bundle.tar && sha256sum $(DIST)/*-bundle.tar
+
+.PHONY: bundle-test
+bundle-test: bundle tools ## Unpack the bundle, check its image with crane, run the binary from it
+	POINTSMAN_BUNDLE=$(abspath $(DIST)) cargo test --test bundle
+
+# From a copy of the sources in another folder, with nothing built before: as long as two release builds.
+.PHONY: bundle-reproducible
+bundle-reproducible: bundle ## Build it all again elsewhere, and compare
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; git clone --quiet . "$$copy/elsewhere"; \
+		(cd "$$copy/elsewhere" && CARGO_TARGET_DIR="$$copy/target" packaging/bundle "$$copy/out"); \
+		cmp "$$copy"/out/*-bundle.tar $(DIST)/*-bundle.tar && echo "the same bytes"
 
 .PHONY: manifests
 manifests: tools ## Render the plain manifests from the chart

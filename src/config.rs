@@ -253,6 +253,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
             podnetinfo,
             multus_namespace: namespaces.multus,
             spiderpool_namespace: namespaces.spiderpool,
+            profile_namespaces: namespaces.profiles,
             node_state,
             tiers,
             links,
@@ -332,6 +333,7 @@ struct Namespaces {
     spiderpool: NamespaceName,
     sriov_operator: Option<NamespaceName>,
     pointsman: NamespaceName,
+    profiles: Vec<NamespaceName>,
 }
 
 fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
@@ -347,11 +349,13 @@ fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
         "a namespace's name, or \"\" for all",
         |text| text.is_empty() || is_label(text),
     );
+    let profiles = fields.list("profiles", "a namespace's name", is_label);
     Namespaces {
         multus: multus.into(),
         spiderpool: spiderpool.into(),
         sriov_operator: (!sriov_operator.is_empty()).then(|| sriov_operator.into()),
         pointsman: pointsman.into(),
+        profiles: profiles.into_iter().flatten().map(NamespaceName::from).collect(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Settings {
     pub multus_namespace: NamespaceName,
     /// The namespace that Spiderpool takes for a pool's `multusName` that names none.
     pub spiderpool_namespace: NamespaceName,
+    /// The namespaces whose networks may join a profile; all of them when empty.
+    pub profile_namespaces: Vec<NamespaceName>,
     /// What a node without a readable SriovNetworkNodeState is taken for.
     pub node_state: NodeStatePolicy,
     /// Label keys of the fabric's tiers, the closest first; found among the presets when empty.
@@ -90,6 +92,7 @@ impl Default for Settings {
             podnetinfo: Podnetinfo::default(),
             multus_namespace: "kube-system".into(),
             spiderpool_namespace: "spiderpool".into(),
+            profile_namespaces: Vec::new(),
             node_state: NodeStatePolicy::default(),
             tiers: Vec::new(),
             links: LinkPolicy::default(),

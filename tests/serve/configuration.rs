@@ -45,7 +45,7 @@ acceleratorResources: [example.com/npu]
 sharedRdmaPrefixes: [rdma/, shared.example.com/]
 furtherResourceNameKeys: [example.com/bridge]
 podnetinfo: {{enabled: true, hugepages: true}}
-namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov, pointsman: ours}}
+namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov, pointsman: ours, profiles: [ipam]}}
 fabric: {{maxAge: 2h, minWidth: 4x, minSpeed: HDR}}
 nodeState: require
 reservation: {{hold: 10s, lifetime: 1m30s}}
@@ -69,6 +69,7 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
     );
     assert_eq!(read.decisions.multus_namespace.as_str(), "multus");
     assert_eq!(read.decisions.spiderpool_namespace.as_str(), "ipam");
+    assert_eq!(read.decisions.profile_namespaces, ["ipam".into()]);
     assert_eq!(read.sriov_operator_namespace, Some("sriov".into()));
     assert_eq!(read.decisions.node_state, NodeStatePolicy::Require);
     assert_eq!(read.reservation.hold, Duration::from_secs(10));

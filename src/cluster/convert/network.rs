@@ -98,7 +98,12 @@ fn network(
     let label = format!("{kind} {namespace}/{name}");
     let annotations = object.metadata.annotations.clone().unwrap_or_default();
     let mut problems = Problems::none();
-    let profiles = profiles(&label, &annotations, &mut problems);
+    let mut profiles = profiles(&label, &annotations, &mut problems);
+    let may_join = &settings.profile_namespaces;
+    if !may_join.is_empty() && !may_join.iter().any(|listed| listed.as_str() == namespace) {
+        // A profile is everybody's: who may make networks somewhere may not change what others get by it.
+        profiles.clear();
+    }
     let rail = rail(&label, &annotations, &mut problems);
     let read = attaches(&label, &annotations, &mut problems);
     Network {
@@ -419,6 +424,30 @@ mod tests {
             attachment(&made, &Settings::default())
         );
         assert_eq!(attachment(&made, &Settings::default()).profiles.len(), 2);
+    }
+
+    #[test]
+    fn only_listed_namespaces_put_networks_into_profiles() {
+        let network = object(json!({
+            "metadata": {"name": "rail1", "namespace": "tenant", "annotations": {
+                "pointsman.io/profile": "eight-rails",
+                "k8s.v1.cni.cncf.io/resourceName": "spidernet.io/ib_rail1",
+            }},
+            "spec": {"config": "{\"type\": \"ib-sriov\"}"},
+        }));
+        for (listed, profiles) in [
+            (vec![], 1),
+            (vec!["tenant"], 1),
+            (vec!["spiderpool", "tenants"], 0),
+        ] {
+            let settings = Settings {
+                profile_namespaces: listed.into_iter().map(Into::into).collect(),
+                ..Settings::default()
+            };
+            let network = attachment(&network, &settings);
+            assert_eq!(network.profiles.len(), profiles);
+            assert!(network.reading.is_ok(), "pods may still name it themselves");
+        }
     }
 
     #[test]

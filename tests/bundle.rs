@@ -1,0 +1,285 @@
+//! The bundle as its user finds it: whole, with an image that registries take, and a binary that needs nothing.
+//!
+//! `make bundle-test` makes it and runs this.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on stops with the reason; JSON is indexed all over"
+)]
+
+#[path = "packaging/tools.rs"]
+mod tools;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tools::{root, succeed};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The bundle, unpacked.
+fn unpacked() -> (TempDir, PathBuf) {
+    let made = std::env::var_os("POINTSMAN_BUNDLE")
+        .expect("POINTSMAN_BUNDLE names the folder of the bundle: run `make bundle-test`");
+    let file = Path::new(&made).join(format!("pointsman-{VERSION}-bundle.tar"));
+    let folder = tempfile::tempdir().unwrap();
+    unpack(&file, folder.path());
+    let inside = folder.path().join(format!("pointsman-{VERSION}"));
+    (folder, inside)
+}
+
+fn unpack(archive: &Path, into: &Path) {
+    fs::create_dir_all(into).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(archive).arg("-C").arg(into);
+    assert!(tar.status().unwrap().success(), "{}", archive.display());
+}
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// All files under a folder, relative to it.
+fn files(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut rest = vec![folder.to_owned()];
+    while let Some(next) = rest.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rest.push(path);
+            } else {
+                found.insert(path.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_has_its_checksum() {
+    let (_folder, bundle) = unpacked();
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--strict", "--quiet", "SHA256SUMS"])
+        .current_dir(&bundle)
+        .status()
+        .unwrap();
+    assert!(checked.success());
+    let sums = fs::read_to_string(bundle.join("SHA256SUMS")).unwrap();
+    let mut listed: BTreeSet<String> = sums
+        .lines()
+        .map(|line| line.split_once("  ").unwrap().1.to_owned())
+        .collect();
+    listed.insert("SHA256SUMS".to_owned());
+    assert_eq!(listed, files(&bundle));
+}
+
+#[test]
+fn what_is_in_it_is_what_is_in_the_repository() {
+    let (_folder, bundle) = unpacked();
+    for (inside, outside) in [
+        ("manifests/webhook.yaml", "manifests/webhook.yaml"),
+        ("manifests/examples/job.yaml", "manifests/examples/job.yaml"),
+        (
+            "monitoring/dashboard.json",
+            "manifests/chart/files/dashboard.json",
+        ),
+        ("monitoring/alerts.yaml", "manifests/chart/files/alerts.yaml"),
+        ("README.md", "docs/offline.md"),
+        ("LICENSE", "LICENSE"),
+    ] {
+        assert_eq!(
+            fs::read(bundle.join(inside)).unwrap(),
+            fs::read(root().join(outside)).unwrap()
+        );
+    }
+    let chart = bundle.join(format!("chart/pointsman-{VERSION}.tgz"));
+    let rendered = |chart: &str| succeed("helm", "helm", &["template", "pointsman", chart, "-n", "p"]);
+    assert_eq!(rendered(chart.to_str().unwrap()), rendered("manifests/chart"));
+
+    let sbom = json(bundle.join(format!("sbom/pointsman-{VERSION}.cdx.json")));
+    assert_eq!(
+        (&sbom["bomFormat"], &sbom["metadata"]["component"]["version"]),
+        (&Value::from("CycloneDX"), &Value::from(VERSION))
+    );
+    let names: BTreeSet<&str> = sbom["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|component| {
+            assert!(component["hashes"][0]["content"].is_string(), "{component}");
+            component["name"].as_str().unwrap()
+        })
+        .collect();
+    assert!(names.contains("rustls") && names.contains("kube"));
+    assert!(!names.contains("proptest"), "only tests need it");
+}
+
+/// The first program header that asks for an interpreter, the dynamic linker.
+fn asks_for_a_linker(elf: &[u8]) -> bool {
+    const INTERPRETER: u32 = 3;
+    assert_eq!(elf[..5], *b"\x7fELF\x02", "64 bits");
+    let number = |at: usize, length: usize| {
+        let bytes = elf[at..at + length].iter().rev();
+        bytes.fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let (headers, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..count).any(|index| u32::try_from(number(headers + index * size, 4)) == Ok(INTERPRETER))
+}
+
+#[test]
+fn a_registry_takes_the_image_and_the_binary_in_it_needs_nothing() {
+    let (folder, bundle) = unpacked();
+    let layout = folder.path().join("layout");
+    unpack(
+        &bundle.join(format!("image/pointsman-{VERSION}.oci.tar")),
+        &layout,
+    );
+    let registry = Registry::start();
+    let image = format!("{}/pointsman:{VERSION}", registry.address);
+    // The layout has one index over the architectures; that is what is pushed.
+    let index = json(layout.join("index.json"));
+    let name = &index["manifests"][0]["annotations"]["io.containerd.image.name"];
+    assert_eq!(name, &format!("docker.io/library/pointsman:{VERSION}"));
+    let args = ["push", layout.to_str().unwrap(), &image, "--insecure"];
+    succeed("crane", "crane", &args);
+    succeed("crane", "crane", &["validate", "--remote", &image, "--insecure"]);
+
+    let config: Value =
+        serde_json::from_str(&succeed("crane", "crane", &["config", &image, "--insecure"])).unwrap();
+    let settings = &config["config"];
+    assert_eq!(settings["User"], "65532:65532");
+    assert_eq!(settings["Entrypoint"], serde_json::json!(["/pointsman"]));
+    assert_eq!(settings["Labels"]["org.opencontainers.image.version"], VERSION);
+
+    let tar = folder.path().join("root.tar");
+    let args = [
+        "export",
+        &image,
+        tar.to_str().unwrap(),
+        "--insecure",
+        "--platform=linux/amd64",
+    ];
+    succeed("crane", "crane", &args);
+    let image_root = folder.path().join("root");
+    unpack(&tar, &image_root);
+    assert_eq!(files(&image_root), BTreeSet::from(["pointsman".to_owned()]));
+    let binary = fs::read(image_root.join("pointsman")).unwrap();
+    assert!(!asks_for_a_linker(&binary), "it is not static");
+    assert!(
+        asks_for_a_linker(&fs::read("/bin/bash").unwrap()),
+        "this test can fail"
+    );
+    assert_eq!(
+        binary,
+        fs::read(bundle.join("bin/pointsman-linux-amd64")).unwrap()
+    );
+
+    // With nothing but itself around it.
+    let said = inside(&image_root, &["/pointsman", "--version"]);
+    assert_eq!(said, (Some(0), format!("pointsman {VERSION}\n")));
+    let demo = image_root.join("demo");
+    fs::create_dir(&demo).unwrap();
+    for file in files(&bundle.join("manifests/examples/demo")) {
+        fs::copy(
+            bundle.join("manifests/examples/demo").join(&file),
+            demo.join(&file),
+        )
+        .unwrap();
+    }
+    let (code, table) = inside(&image_root, &["/pointsman", "simulate", "-o", "json", "/demo"]);
+    let report: Value = serde_json::from_str(&table).unwrap();
+    // Some of the demo's pods are meant to be turned down.
+    assert_eq!(code, Some(1));
+    let placed = report["pods"].as_array().unwrap().iter();
+    assert!(placed.filter(|pod| pod["placement"]["node"].is_string()).count() >= 8);
+}
+
+#[test]
+fn docker_finds_what_it_looks_for() {
+    let (folder, bundle) = unpacked();
+    let layout = folder.path().join("layout");
+    unpack(
+        &bundle.join(format!("image/pointsman-{VERSION}.oci.tar")),
+        &layout,
+    );
+    let [image] =
+        <[Value; 1]>::try_from(json(layout.join("manifest.json")).as_array().unwrap().clone()).unwrap();
+    assert_eq!(
+        image["RepoTags"],
+        serde_json::json!([format!("pointsman:{VERSION}")])
+    );
+    let config = json(layout.join(image["Config"].as_str().unwrap()));
+    assert_eq!(config["os"], "linux");
+    for layer in image["Layers"].as_array().unwrap() {
+        assert!(layout.join(layer.as_str().unwrap()).is_file());
+    }
+}
+
+/// Runs a program of the image with the image's files as the only ones: its exit code and standard output.
+fn inside(image_root: &Path, command: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "chroot"])
+        .arg(image_root)
+        .args(command)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare runs: it is in util-linux");
+    assert!(
+        !output.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// A registry in the memory of a process of crane's, which ends with this value.
+struct Registry {
+    process: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let process = Command::new(tools::part("crane").join("bin/crane"))
+            .args(["registry", "serve", "--address", &address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Self { process, address };
+        let began = Instant::now();
+        while !tools::run("crane", "crane", &["catalog", &started.address, "--insecure"]).good {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "crane's registry does not answer"
+            );
+        }
+        started
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
