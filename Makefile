@@ -192,6 +192,12 @@ bench-short: ## The same on a small cluster; fails when a ratio is grossly off
 	@$(rust)
 	cargo bench --bench serve -- short
 
+.PHONY: placement
+placement: tools ## Measure how well gangs are placed, against kube-scheduler alone, into docs/placement.md (minutes)
+	@$(rust)
+	cargo build --quiet --bin pointsman --example cluster
+	cargo run --quiet --example cluster placement
+
 .PHONY: record
 record: tools ## Record what the real apiserver and scheduler send into tests/fixtures/recorded
 	@$(rust)

@@ -1,6 +1,7 @@
 //! `make cluster`: the control plane of the tests, with four InfiniBand nodes and a profile, for a person to play with.
 //!
-//! With the argument `record` it records golden requests instead (`make record`).
+//! With the argument `record` it records golden requests instead (`make record`), with `placement` it measures how well
+//! gangs are placed (`make placement`).
 //!
 //! It runs until it is ended; everything it started ends with it.
 
@@ -15,6 +16,7 @@
 )]
 
 mod harness;
+mod placement;
 mod record;
 mod recorder;
 
@@ -24,8 +26,10 @@ use harness::scene::Scene;
 use harness::stack::Setup;
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("record") {
-        return harness::run(record::record());
+    match std::env::args().nth(1).as_deref() {
+        Some("record") => return harness::run(record::record()),
+        Some("placement") => return harness::run(placement::measure()),
+        _ => {}
     }
     harness::run(async {
         // What ends it looks here; see tools/cluster.

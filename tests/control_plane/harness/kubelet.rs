@@ -16,6 +16,9 @@ use super::plane::ControlPlane;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What the agent says when it lost a race against itself, or against its own cache.
+const LOST: [&str; 2] = ["the object has been modified", "already exists"];
+
 /// How many races in a row are more than bad luck.
 const RACES: usize = 20;
 
@@ -187,7 +190,7 @@ async fn make_sandbox(plane: &ControlPlane, pod: &Value) -> Sandbox {
 async fn add(plane: &ControlPlane, attachment: &Attachment<'_>, pools: &[String]) -> Result<String, String> {
     for _ in 0..RACES {
         match attachment.add(plane.spiderpool().socket(), pools).await {
-            Err(problem) if problem.contains("the object has been modified") => {
+            Err(problem) if LOST.iter().any(|lost| problem.contains(lost)) => {
                 tokio::time::sleep(PAUSE).await;
             }
             answer => return answer,
