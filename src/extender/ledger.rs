@@ -393,6 +393,32 @@ mod tests {
     }
 
     #[test]
+    fn an_incomplete_gang_gives_up_its_places_when_their_time_is_over() {
+        let (ledger, _) = ledger();
+        let now = Instant::now();
+        let gang = GangRef {
+            namespace: "default".into(),
+            name: "g".into(),
+        };
+        let gangs = |at| ledger.decide(at, |_, book| book.commitments().gangs.size());
+        let hold = |at| {
+            ledger.decide(at, |_, book| {
+                ledger.hold_gang(book, gang.clone(), Some(GangHold::default()), at);
+            });
+        };
+        hold(now);
+        let later = now + LIFETIMES.gang / 2;
+        assert_eq!(gangs(later), 1);
+        hold(later);
+        assert_eq!(
+            gangs(now + LIFETIMES.gang),
+            1,
+            "another of its pods has come meanwhile"
+        );
+        assert_eq!(gangs(later + LIFETIMES.gang), 0);
+    }
+
+    #[test]
     fn a_promise_to_a_pod_that_is_gone_ends() {
         let (ledger, published) = ledger();
         let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));

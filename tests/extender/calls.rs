@@ -10,6 +10,7 @@ use axum::http::{Request, StatusCode, header};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use pointsman::cluster::index::Index;
+use pointsman::cluster::objects::Kind;
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
@@ -165,6 +166,12 @@ impl Rig {
     /// The watch has seen the pod, or any other object.
     pub(crate) fn remember(&self, object: &Value) {
         self.index.apply(object.clone()).unwrap();
+    }
+
+    /// The watch has seen it go.
+    pub(crate) fn forget(&self, pod: &Value) {
+        let text = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
+        self.index.remove(Kind::Pod, &(text("namespace"), text("name")));
     }
 
     pub(crate) fn fail_next(&self, failure: BindError) {

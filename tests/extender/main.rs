@@ -11,6 +11,7 @@
 mod calls;
 mod pod_groups;
 mod preempt;
+mod purity;
 mod without_bind;
 
 use std::sync::Arc;
