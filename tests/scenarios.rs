@@ -1,6 +1,6 @@
-//! Each file below a folder of `tests/scenarios/` is added to the cluster in `tests/scenarios/cluster.yaml`, goes
-//! through `simulate`, and must give what stands beside it as a snapshot. A new case is a new file: `make bless` makes
-//! its snapshot. In the file, an object of the cluster's that is given again takes its place, and a document of kind
+//! Each file below a folder of `tests/scenarios/` (but `check/`, which `tests/check/` reads) is added to the cluster in
+//! `tests/scenarios/cluster.yaml`, goes through `simulate`, and must give what stands beside it as a snapshot. A new case
+//! is a new file: `make bless` makes its snapshot. In the file, an object of the cluster's that is given again takes its place, and a document of kind
 //! `Configuration` is the program's configuration. Files in `injector/` are what users of network-resources-injector
 //! rely on; there the patches are part of what is seen.
 
@@ -94,5 +94,5 @@ fn run(paths: &[PathBuf], configuration: &Configuration, seed: Option<u64>) -> R
 }
 
 datatest_stable::harness! {
-    { test = scenario, root = "tests/scenarios", pattern = r"^[a-z]+/[a-z-]+\.yaml$" },
+    { test = scenario, root = "tests/scenarios", pattern = r"^(?!check/)[a-z]+/[a-z-]+\.yaml$" },
 }
