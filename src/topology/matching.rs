@@ -103,6 +103,7 @@ struct NamedPort<'a> {
 /// Matches what GUIDs match, and sorts the other ports by the names they carry.
 fn certain<'a>(fabric: &'a Fabric, nodes: &Nodes, map: &HostMap, matching: &mut Matching) -> Named<'a> {
     let by_guid = pfs(nodes, matching);
+    let by_last_import = last_import(nodes);
     let mut named = Named::default();
     for (guid, port) in fabric
         .ports
@@ -134,6 +135,12 @@ fn certain<'a>(fabric: &'a Fabric, nodes: &Nodes, map: &HostMap, matching: &mut 
                     });
             }
             Description::Cut(text) => named.cut.entry(text.to_lowercase()).or_default().push(*guid),
+            // A host that is starting has not written its name yet; whose port it is has not changed meanwhile.
+            Description::Default if by_last_import.contains_key(guid) => {
+                if let Some((node, by)) = by_last_import.get(guid) {
+                    matching.assign(HostKey::Node((*node).clone()), *guid, *by);
+                }
+            }
             Description::Default => {
                 let adapter = port.adapter.unwrap_or(*guid);
                 let text = port
@@ -276,6 +283,21 @@ fn pfs(nodes: &Nodes, matching: &mut Matching) -> HashMap<Guid, NodeName> {
         ));
         matching.doubtful.extend(claimants);
     }
+    owners
+}
+
+/// The node of every port that the last import knew, and how it knew; one that two nodes carry is nobody's.
+fn last_import(nodes: &Nodes) -> HashMap<Guid, (&NodeName, MatchedBy)> {
+    let mut owners: HashMap<Guid, (&NodeName, MatchedBy)> = HashMap::new();
+    let mut twice: BTreeSet<Guid> = BTreeSet::new();
+    for (node, facts) in nodes {
+        for rail in &facts.rails {
+            if owners.insert(rail.guid, (node, rail.source)).is_some() {
+                twice.insert(rail.guid);
+            }
+        }
+    }
+    owners.retain(|guid, _| !twice.contains(guid));
     owners
 }
 

@@ -551,6 +551,20 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_has_not_written_its_name_yet_is_known_from_the_last_import() {
+        let nodes = carried_out(&planned(&[HEALTHY], &nodes(8)), &nodes(8));
+        let mut starting = fabric(&[HEALTHY]);
+        for port in starting.ports.values_mut() {
+            if port.description.as_deref() == Some("node01 mlx5_1") {
+                port.description = Some("MT4123 ConnectX6   Mellanox Technologies".to_owned());
+            }
+        }
+        let survey = survey(starting, Some(&nodes), &HostMap::new());
+        let plan = plan(&survey, Some(&nodes));
+        assert_eq!((plan.changed(), plan.dark()), (0, 0));
+    }
+
+    #[test]
     fn what_is_ambiguous_is_left_alone() {
         let mut nodes = nodes(2);
         nodes.insert("localhost".into(), NodeFacts::default());

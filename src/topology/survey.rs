@@ -59,6 +59,9 @@ pub fn survey(fabric: Fabric, nodes: Option<&Nodes>, map: &HostMap) -> Survey {
                 continue;
             }
             let key = HostKey::Node(node.clone());
+            for draft in drafts.get_mut(&key).into_iter().flatten() {
+                draft.name_as_before(facts);
+            }
             let dark = dark(facts, drafts.get(&key).map(Vec::as_slice).unwrap_or_default());
             if !dark.is_empty() {
                 drafts.entry(key).or_default().extend(dark);
@@ -104,6 +107,16 @@ struct Draft {
 }
 
 impl Draft {
+    /// Takes the device's name from the last import where the fabric does not tell it now.
+    fn name_as_before(&mut self, facts: &NodeFacts) {
+        let before = facts.rails.iter().find(|rail| rail.guid == self.rail.guid);
+        if let Some(before) = before.filter(|before| !self.named && !before.hca.is_empty()) {
+            self.rail.hca.clone_from(&before.hca);
+            self.named = true;
+            self.before = Some(before.rail);
+        }
+    }
+
     fn order(&self, other: &Self) -> core::cmp::Ordering {
         other
             .named
