@@ -56,8 +56,10 @@ pub struct Serve {
     pub webhook: Option<(SocketAddr, CertificateSource)>,
     /// Where the extender listens.
     pub extender: Option<SocketAddr>,
-    /// Where the admin endpoint listens.
-    pub admin: Option<SocketAddr>,
+    /// Authorities of the clients that may call the webhook; anybody's where there is none.
+    pub webhook_client_ca: Option<PathBuf>,
+    /// The admin endpoint.
+    pub admin: Option<Admin>,
     /// The configuration file; defaults without one.
     pub config: Option<PathBuf>,
     /// How log lines look.
@@ -66,6 +68,27 @@ pub struct Serve {
     pub log_level: LogLevel,
     /// How the process ends.
     pub shutdown: Timing,
+}
+
+/// The admin endpoint of `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Directory with `tls.crt` and `tls.key`; plain HTTP without one.
+    pub tls: Option<PathBuf>,
+    /// Who may see the page's numbers and explanations.
+    pub auth: AdminAuth,
+}
+
+/// Who may see the page's numbers and explanations; probes and metrics are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AdminAuth {
+    /// Whoever reaches the endpoint.
+    #[default]
+    None,
+    /// Users whom the API server knows and lets `get` the nonResourceURL.
+    Apiserver,
 }
 
 /// Where the webhook's certificate comes from.
@@ -176,6 +199,20 @@ struct ServeFlags {
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     admin_listen: Listen,
 
+    /// Directory with `tls.crt` and `tls.key` for the admin endpoint, re-read when they change; plain HTTP without.
+    #[arg(long, value_name = "DIR")]
+    admin_tls_dir: Option<PathBuf>,
+
+    /// Who may see `/explain` and `/state`: whoever reaches them, or users whom the API server knows (TokenReview) and
+    /// lets `get` these nonResourceURLs (SubjectAccessReview). Probes, metrics and the empty page are always open.
+    #[arg(long, value_enum, value_name = "WHO", default_value = "none")]
+    admin_auth: AdminAuth,
+
+    /// PEM file of authorities: callers of the webhook must show a certificate of one of them. Give kube-apiserver one
+    /// with the `kubeConfigFile` of its AdmissionConfiguration. Read once, at start.
+    #[arg(long, value_name = "FILE")]
+    webhook_client_ca: Option<PathBuf>,
+
     /// Directory with `tls.crt` and `tls.key` for the webhook; re-read when they change.
     #[arg(long, value_name = "DIR", conflicts_with = "self_signed_secret")]
     tls_dir: Option<PathBuf>,
@@ -253,6 +290,9 @@ impl ServeFlags {
             webhook_listen,
             extender_listen,
             admin_listen,
+            admin_tls_dir,
+            admin_auth,
+            webhook_client_ca,
             tls_dir,
             self_signed_secret,
             config,
@@ -284,7 +324,39 @@ impl ServeFlags {
                 );
             }
         };
-        let (extender, admin) = (extender_listen.address(), admin_listen.address());
+        if webhook.is_none() && webhook_client_ca.is_some() {
+            return Err(
+                "--webhook-client-ca is for the webhook, which --webhook-listen none switches off: leave one or the \
+                 other out"
+                    .to_owned(),
+            );
+        }
+        let admin = admin_listen.address().map(|address| Admin {
+            address,
+            tls: admin_tls_dir.clone(),
+            auth: admin_auth,
+        });
+        match &admin {
+            None if admin_tls_dir.is_some() || admin_auth != AdminAuth::None => {
+                return Err(
+                    "--admin-tls-dir and --admin-auth are for the admin endpoint, which --admin-listen none switches off"
+                        .to_owned(),
+                );
+            }
+            Some(Admin {
+                address,
+                tls: None,
+                auth: AdminAuth::Apiserver,
+            }) if !address.ip().is_loopback() => {
+                return Err(
+                    "--admin-auth apiserver takes bearer tokens, which must not travel in the clear: give \
+                     --admin-tls-dir, or listen on loopback"
+                        .to_owned(),
+                );
+            }
+            _ => {}
+        }
+        let extender = extender_listen.address();
         if webhook.is_none() && extender.is_none() {
             return Err(
                 "both the webhook and the extender are switched off, so there is nothing to serve".to_owned(),
@@ -292,6 +364,7 @@ impl ServeFlags {
         }
         Ok(Serve {
             webhook,
+            webhook_client_ca,
             extender,
             admin,
             config,
@@ -330,7 +403,7 @@ mod tests {
         assert_eq!(webhook.to_string(), "0.0.0.0:8443");
         assert_eq!(certificate, CertificateSource::Directory("/tls".into()));
         assert_eq!(serve.extender.unwrap().to_string(), "127.0.0.1:8888");
-        assert_eq!(serve.admin.unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(serve.admin.unwrap().address.to_string(), "0.0.0.0:8080");
         assert_eq!(serve.log_format, LogFormat::Json);
         assert_eq!(serve.config, None);
     }
@@ -347,6 +420,12 @@ mod tests {
     #[case::two_certificates("--tls-dir d --self-signed-secret a/b", "cannot be used with")]
     #[case::certificate_for_nothing("--tls-dir d --webhook-listen none", "which --webhook-listen none")]
     #[case::nothing_to_serve("--webhook-listen none --extender-listen none", "nothing to serve")]
+    #[case::tokens_in_the_clear("--tls-dir d --admin-auth apiserver", "must not travel in the clear")]
+    #[case::auth_for_nothing(
+        "--tls-dir d --admin-listen none --admin-auth apiserver",
+        "--admin-listen none"
+    )]
+    #[case::client_ca_for_nothing("--webhook-listen none --webhook-client-ca f", "--webhook-listen none")]
     #[case::port_only("--tls-dir d --webhook-listen :8443", "expected IP:PORT")]
     #[case::host_name("--tls-dir d --extender-listen localhost:1", "expected IP:PORT")]
     #[case::secret_without_namespace("--self-signed-secret ca", "expected NAMESPACE/NAME")]

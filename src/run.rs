@@ -2,6 +2,7 @@
 
 mod checking;
 mod explaining;
+mod looking;
 mod placing;
 mod scheduler_config;
 mod simulating;
@@ -17,14 +18,12 @@ use kube::Client;
 use crate::args::{CertificateSource, Command, Serve};
 use crate::cluster::index::Pods;
 use crate::config::Configuration;
-use crate::explain::http;
 use crate::extender;
 use crate::extender::insight::LateInsight;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::log_level;
-use crate::serve::page;
 use crate::serve::readiness::Readiness;
 use crate::serve::self_signed::SelfSigned;
 use crate::serve::shutdown::{self, Ending, Shutdown};
@@ -107,6 +106,7 @@ fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
 async fn served(serve: Serve, configuration: Configuration, level: LevelInForce) -> Result<Ending, Failure> {
     let Serve {
         webhook,
+        webhook_client_ca,
         extender,
         admin,
         config: _,
@@ -124,15 +124,9 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
     let insight = LateInsight::default();
 
     // First, so that probes are answered while everything else starts.
-    if let Some(address) = admin {
-        let listener = Listener::bind(ListenerName::Admin, address).await?;
-        let routes = admin::router(Arc::clone(&metrics), readiness.clone())
-            .merge(log_level::router(level))
-            .merge(page::document())
-            .merge(page::state(Arc::clone(&insight)))
-            .merge(http::router(Arc::clone(&insight)));
-        let routes = guarded(routes, ListenerName::Admin, limits::ADMIN, Arc::clone(&metrics));
-        shutdown.background("admin", listener.serve(routes, shutdown.end()));
+    if let Some(admin) = admin {
+        let routes = admin::router(Arc::clone(&metrics), readiness.clone()).merge(log_level::router(level));
+        looking::start(admin, routes, &insight, &metrics, &readiness, &shutdown).await?;
     }
 
     let following = match (webhook.is_some(), extender.is_some()) {
@@ -157,7 +151,10 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
     if let (Some((address, source)), Some(following)) = (webhook, &following) {
         let shown = certificate(source, &configuration, &metrics, &readiness, &shutdown).await?;
         let listener = Listener::bind(ListenerName::Webhook, address).await?;
-        let listener = listener.with_tls(tls::server_config(shown)?);
+        let listener = listener.with_tls(match webhook_client_ca {
+            None => tls::server_config(shown)?,
+            Some(file) => looking::for_clients_of(&file, shown)?,
+        });
         let routes = webhook::router(placing::webhook(following, &configuration, &metrics));
         let routes = guarded(
             routes,

@@ -348,7 +348,7 @@ fn our_containers_run_this_version_strictly_confined() {
             .unwrap();
         assert_eq!(
             u16::try_from(admin.container_port),
-            Ok(serve.admin.unwrap().port())
+            Ok(serve.admin.unwrap().address.port())
         );
         for (probe, path) in [
             (&container.liveness_probe, "/livez"),

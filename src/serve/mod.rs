@@ -14,3 +14,4 @@ pub mod self_signed;
 pub mod shutdown;
 pub mod tls;
 pub mod tls_directory;
+pub mod who;

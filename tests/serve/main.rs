@@ -17,3 +17,4 @@ mod metrics;
 mod self_signed;
 mod shutdown;
 mod tls_rotation;
+mod who;
