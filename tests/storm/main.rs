@@ -51,12 +51,16 @@ const ADDRESSES: u8 = 200;
 /// How many faults there are unless `FAULTS` in the environment says otherwise.
 const FAULTS: usize = 14;
 
-/// What a hold for a pod, and an unclear Binding, last in this stack.
-const HOLD: Duration = Duration::from_secs(5);
+/// What a hold for a pod lasts in this stack.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// What a reservation lasts whose Binding nobody knows the fate of: longer than the watch is blind while the API server
+/// is away, or a gang forgets where its first pods went.
+const UNCLEAR: Duration = Duration::from_secs(45);
 
 /// What a hold for the rest of a gang lasts: longer than the API server is away, so that a gang whose pods are not all
 /// there yet keeps its places.
-const GANG_HOLD: Duration = Duration::from_secs(20);
+const GANG_HOLD: Duration = Duration::from_secs(45);
 
 /// How long a pod may wait although it fits, after the last change: the end of a hold is a change that nobody sees.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -80,11 +84,11 @@ async fn storm(seed: u64) {
         extender: calls.port(),
         ..ports
     };
-    let [hold, gang] = [HOLD, GANG_HOLD].map(|lifetime| format!("{}s", lifetime.as_secs()));
+    let [hold, gang, unclear] = [HOLD, GANG_HOLD, UNCLEAR].map(|lifetime| format!("{}s", lifetime.as_secs()));
     let stack = Setup::new("storm", &["storm"])
         .behind(ports, called)
         .kubeconfig(plane.kubeconfig_through(watches.port(), TEST_USER))
-        .settings(json!({"reservation": {"hold": hold, "gang": gang, "lifetime": hold}}))
+        .settings(json!({"reservation": {"hold": hold, "gang": gang, "lifetime": unclear}}))
         .start(plane)
         .await;
     let scene = Scene::open_patient(&stack, "storm", Duration::from_millis(200)).await;
