@@ -13,7 +13,7 @@ use super::policy::Tier;
 use super::problem::Problems;
 use super::tier::Domain;
 
-pub use facts::{ChoiceFault, EmptyPools, NoRoom, Shortage};
+pub use self::facts::{ChoiceFault, EmptyPools, NoRoom, Shortage};
 
 /// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
