@@ -10,45 +10,83 @@ pub fn is_wildcard(pattern: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Whether `text` as a whole matches `pattern`: `*` any run, `?` any one character, `[a-z]` and `[^a-z]` classes,
-/// `\` escapes. (A pool's name has no slash, so the rule about path separators never matters.)
+/// Whether `text` as a whole matches `pattern`; for many texts, read the [`Pattern`] once.
 ///
 /// # Errors
-/// [`Malformed`] where Go would answer `ErrBadPattern`.
+/// As [`Pattern::parse`].
 pub fn matches(pattern: &str, text: &str) -> Result<bool, Malformed> {
-    let tokens = tokens(pattern)?;
-    let text: Vec<char> = text.chars().collect();
-    // reachable[i]: the tokens so far can have consumed the first i characters.
-    let mut reachable = vec![false; text.len() + 1];
-    if let Some(start) = reachable.first_mut() {
-        *start = true;
-    }
-    for token in &tokens {
-        let mut next = vec![false; text.len() + 1];
-        match token {
-            Token::Run => {
-                let mut seen = false;
-                for (to, from) in next.iter_mut().zip(&reachable) {
-                    seen |= *from;
-                    *to = seen;
-                }
-            }
-            Token::One(class) => {
-                for ((to, from), c) in next.iter_mut().skip(1).zip(&reachable).zip(&text) {
-                    *to = *from && class.contains(*c);
-                }
-            }
-        }
-        reachable = next;
-    }
-    Ok(reachable.last().copied().unwrap_or(false))
+    Pattern::parse(pattern).map(|pattern| pattern.matches(text))
 }
 
+/// A pattern, read once: a cluster has hundreds of pools, and every pod asks about each of them for every rail.
+#[derive(Debug)]
+pub struct Pattern {
+    tokens: Vec<Token>,
+}
+
+impl Pattern {
+    /// Reads a pattern: `*` any run, `?` any one character, `[a-z]` and `[^a-z]` classes, `\` escapes. (A pool's name
+    /// has no slash, so the rule about path separators never matters.)
+    ///
+    /// # Errors
+    /// [`Malformed`] where Go would answer `ErrBadPattern`.
+    pub fn parse(pattern: &str) -> Result<Self, Malformed> {
+        Ok(Self {
+            tokens: tokens(pattern)?,
+        })
+    }
+
+    /// What everything that matches begins with.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        let literal = |token: &Token| match token {
+            Token::One(Class::Exactly(c)) => Some(*c),
+            Token::One(Class::Any | Class::Ranges { .. }) | Token::Run => None,
+        };
+        self.tokens.iter().map_while(literal).collect()
+    }
+
+    /// Whether `text` as a whole matches.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let (mut tokens, mut rest) = (self.tokens.as_slice(), text.chars());
+        // Where to go on when what follows the last run does not match: only the last run need ever take more.
+        let mut retry = None;
+        loop {
+            match tokens.split_first() {
+                Some((Token::Run, after)) => {
+                    retry = Some((after, rest.clone()));
+                    tokens = after;
+                    continue;
+                }
+                Some((Token::One(class), after)) => {
+                    let mut next = rest.clone();
+                    if next.next().is_some_and(|c| class.contains(c)) {
+                        (tokens, rest) = (after, next);
+                        continue;
+                    }
+                }
+                None if rest.as_str().is_empty() => return true,
+                None => {}
+            }
+            let Some((after, from)) = &mut retry else {
+                return false;
+            };
+            if from.next().is_none() {
+                return false;
+            }
+            (tokens, rest) = (*after, from.clone());
+        }
+    }
+}
+
+#[derive(Debug)]
 enum Token {
     Run,
     One(Class),
 }
 
+#[derive(Debug)]
 enum Class {
     Any,
     Exactly(char),
@@ -118,6 +156,7 @@ fn class_char(chars: &mut core::iter::Peekable<core::str::Chars<'_>>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rstest::rstest;
 
     #[rstest]
@@ -127,12 +166,13 @@ mod tests {
     #[case("rail[0-3]-*", "rail2-pool", true)]
     #[case("rail[^0-3]", "rail2", false)]
     #[case("a*b*c", "aXbYc", true)]
+    #[case("a*b*c", "aXbYcZ", false)]
     #[case("a\\*", "a*", true)]
     #[case("a\\*", "ab", false)]
     #[case("", "", true)]
     #[case("*", "", true)]
     fn matches_as_go_does(#[case] pattern: &str, #[case] text: &str, #[case] expected: bool) {
-        assert_eq!(matches(pattern, text), Ok(expected));
+        assert_eq!(Pattern::parse(pattern).unwrap().matches(text), expected);
     }
 
     #[rstest]
@@ -141,6 +181,37 @@ mod tests {
     #[case("a\\")]
     #[case("[a-]")]
     fn refuses_what_go_refuses(#[case] pattern: &str) {
-        assert_eq!(matches(pattern, "a"), Err(Malformed));
+        assert_eq!(Pattern::parse(pattern).err(), Some(Malformed));
+    }
+
+    #[rstest]
+    #[case("rail0-*", "rail0-")]
+    #[case("rail?", "rail")]
+    #[case("a\\*b[c]", "a*b")]
+    #[case("*", "")]
+    fn knows_what_matches_begin_with(#[case] pattern: &str, #[case] prefix: &str) {
+        assert_eq!(Pattern::parse(pattern).unwrap().prefix(), prefix);
+    }
+
+    /// All ways in which runs can be as long as they like, tried one after the other.
+    fn by_brute_force(tokens: &[Token], text: &[char]) -> bool {
+        match tokens.split_first() {
+            None => text.is_empty(),
+            Some((Token::Run, after)) => (0..=text.len()).any(|taken| by_brute_force(after, &text[taken..])),
+            Some((Token::One(class), after)) => text
+                .split_first()
+                .is_some_and(|(c, rest)| class.contains(*c) && by_brute_force(after, rest)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_brute_force(pattern in "[ab*?]{0,7}", text in "[ab]{0,8}") {
+            let pattern = Pattern::parse(&pattern).unwrap();
+            let chars: Vec<char> = text.chars().collect();
+            let expected = by_brute_force(&pattern.tokens, &chars);
+            prop_assert_eq!(pattern.matches(&text), expected);
+            prop_assert!(!expected || text.starts_with(&pattern.prefix()));
+        }
     }
 }
