@@ -9,4 +9,5 @@ pub mod list;
 pub mod multus;
 pub mod objects;
 pub mod quantity;
+pub mod sight;
 pub mod watch;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::cluster::sight::Sight;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::{Commitment, Commitments, GangHold};
 use crate::decide::names::{GangRef, PodUid};
@@ -35,8 +36,12 @@ pub struct Lifetimes {
 pub struct Ledger {
     lifetimes: Lifetimes,
     published: Arc<ArcSwap<ClusterSnapshot>>,
+    sight: Arc<Sight>,
     book: Mutex<Book>,
 }
+
+/// What was missed while the watch of pods was broken shows within this long once it is back.
+const CATCHING_UP: Duration = Duration::from_secs(5);
 
 /// What is written in the ledger.
 #[derive(Debug, Default)]
@@ -87,8 +92,16 @@ impl Ledger {
         Self {
             lifetimes,
             published,
+            sight: Arc::default(),
             book: Mutex::default(),
         }
+    }
+
+    /// Promises do not lapse while this sight of pods is lost.
+    #[must_use]
+    pub fn with_sight(mut self, sight: Arc<Sight>) -> Self {
+        self.sight = sight;
+        self
     }
 
     /// Decides with the newest snapshot and all promises in force, and may change the book; nobody else decides
@@ -97,6 +110,9 @@ impl Ledger {
         // A panic inside is answered as such; each change of the book is complete in itself.
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.published.load_full();
+        if self.sight.is_lost(now) {
+            book.outlast(now + CATCHING_UP);
+        }
         book.sweep(&snapshot, now);
         decide(&snapshot, &mut book)
     }
@@ -247,6 +263,15 @@ impl Book {
             } else {
                 self.commitments.gangs.insert_mut(gang, Arc::new(hold));
             }
+        }
+    }
+
+    /// No promise ends by its time before `until`.
+    fn outlast(&mut self, until: Instant) {
+        let entries = self.entries.values_mut().map(|entry| &mut entry.until);
+        let filtered = self.filtered.values_mut().map(|(_, until)| until);
+        for end in entries.chain(filtered).chain(self.gangs.values_mut()) {
+            *end = until.max(*end);
         }
     }
 
@@ -416,6 +441,21 @@ mod tests {
             "another of its pods has come meanwhile"
         );
         assert_eq!(gangs(later + LIFETIMES.gang), 0);
+    }
+
+    #[test]
+    fn no_promise_lapses_while_nobody_can_see_whether_it_was_kept() {
+        let (ledger, _) = ledger();
+        let sight = Arc::new(Sight::default());
+        let ledger = ledger.with_sight(Arc::clone(&sight));
+        let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));
+        ledger.decide(now, |_, book| ledger.reserve(book, &pod, one_address(), now));
+        let over = now + LIFETIMES.reservation;
+        sight.lost(over);
+        assert_eq!(count(&ledger, over), 1);
+        sight.regained();
+        assert_eq!(count(&ledger, over), 1, "what was missed has not shown yet");
+        assert_eq!(count(&ledger, over + CATCHING_UP), 0);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::index::{Index, Pods};
 use crate::cluster::objects::Kind;
+use crate::cluster::sight::Sight;
 use crate::cluster::watch::{self, Progress};
 use crate::config::Configuration;
 use crate::extender;
@@ -17,7 +18,6 @@ use crate::extender::events::{Announcer, ClusterEvents, Notices};
 use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
-use crate::extender::sampling::Sampling;
 use crate::extender::stocktaking::{Stocktaker, unix_now};
 use crate::serve::readiness::{Condition, Readiness};
 use crate::serve::shutdown::Shutdown;
@@ -56,6 +56,7 @@ pub(super) fn follow(
     let progress = Arc::new(ListProgress {
         listed: listed.collect(),
         metrics: Arc::clone(metrics),
+        sight: Arc::default(),
     });
     for kind in kinds {
         let reporting: Arc<dyn Progress> = progress.clone();
@@ -114,14 +115,15 @@ pub(super) fn extender(
         gang: configuration.reservation.gang,
         reservation: configuration.reservation.lifetime,
     };
-    let ledger = Arc::new(Ledger::new(following.index.published(), lifetimes));
+    let ledger = Arc::new(
+        Ledger::new(following.index.published(), lifetimes).with_sight(Arc::clone(&following.progress.sight)),
+    );
     let waiting = Arc::new(Waiting::default());
     let progress = Arc::clone(&following.progress);
     let (announcer, notices) = Announcer::new(Arc::clone(metrics));
     let state = extender::State {
         ledger: Arc::clone(&ledger),
         waiting: Arc::clone(&waiting),
-        sampling: Arc::new(Sampling::default()),
         announcer: Arc::new(announcer),
         settings: Arc::clone(&settings),
         binder: Arc::new(ClusterBinder(following.client.clone())),
@@ -178,9 +180,16 @@ pub(super) fn show(extender: &extender::State, insight: &LateInsight) {
 struct ListProgress {
     listed: BTreeMap<Kind, Condition>,
     metrics: Arc<Metrics>,
+    sight: Arc<Sight>,
 }
 
 impl ListProgress {
+    fn saw(&self, kind: Kind) {
+        if kind == Kind::Pod {
+            self.sight.regained();
+        }
+    }
+
     fn all_listed(&self) -> bool {
         self.listed.values().all(Condition::holds)
     }
@@ -192,14 +201,19 @@ impl Progress for ListProgress {
             condition.hold();
         }
         self.metrics.index_event(kind.name(), unix_now());
+        self.saw(kind);
     }
 
     fn broke(&self, kind: Kind) {
         self.metrics.watch_error(kind.name());
+        if kind == Kind::Pod {
+            self.sight.lost(Instant::now());
+        }
     }
 
     fn unreadable(&self, kind: Kind, objects: usize) {
         self.metrics.objects_unreadable(kind.name(), objects);
         self.metrics.index_event(kind.name(), unix_now());
+        self.saw(kind);
     }
 }
