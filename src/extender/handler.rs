@@ -25,6 +25,7 @@ use super::bind::{BindError, Binder, Binding, placement_record};
 use super::events::Announcer;
 use super::ledger::Ledger;
 use super::nudge::Waiting;
+use super::sampling::Sampling;
 use crate::cluster::convert;
 use crate::decide::commitment::commitment;
 use crate::decide::decision::{decide, rank, rest_of_gang};
@@ -46,6 +47,8 @@ pub struct State {
     pub ledger: Arc<Ledger>,
     /// Pods that were refused, to be woken when something changes for them.
     pub waiting: Arc<Waiting>,
+    /// Whether the scheduler shows all nodes.
+    pub sampling: Arc<Sampling>,
     /// Who tells pods' users what came of them.
     pub announcer: Arc<Announcer>,
     /// What decisions depend on.
@@ -95,7 +98,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &failed(NOT_READY));
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
-    let decision = state.ledger.decide(call.began, |snapshot, book| {
+    let (decision, snapshot) = state.ledger.decide(call.began, |snapshot, book| {
         hold_the_rest(&state.ledger, book, snapshot, &state.settings, call.began);
         let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
         state.ledger.hold(book, &pod, decision.pod.take(), call.began);
@@ -103,8 +106,11 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
             state.ledger.renew_gang(book, gang, hold, call.began);
             state.ledger.remember(book, &pod, call.began);
         }
-        decision
+        (decision, snapshot.clone())
     });
+    state
+        .sampling
+        .asked(&pod, &names, &snapshot, call.began, &state.metrics);
     let mut answer = ExtenderFilterResult::default();
     let mut tally: BTreeMap<Reason, (u64, &NodeName, &Refusal)> = BTreeMap::new();
     let mut doubts: Option<(u64, &NodeName, &BadLink)> = None;

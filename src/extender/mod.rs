@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod notices;
 pub mod nudge;
 mod preempt;
+pub mod sampling;
 pub mod stocktaking;
 
 pub use handler::{State, router};

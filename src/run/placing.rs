@@ -18,6 +18,7 @@ use crate::extender::events::{Announcer, ClusterEvents, Notices};
 use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
+use crate::extender::sampling::Sampling;
 use crate::extender::stocktaking::{Stocktaker, unix_now};
 use crate::serve::readiness::{Condition, Readiness};
 use crate::serve::shutdown::Shutdown;
@@ -124,6 +125,7 @@ pub(super) fn extender(
     let state = extender::State {
         ledger: Arc::clone(&ledger),
         waiting: Arc::clone(&waiting),
+        sampling: Arc::new(Sampling::default()),
         announcer: Arc::new(announcer),
         settings: Arc::clone(&settings),
         binder: Arc::new(ClusterBinder(following.client.clone())),

@@ -21,6 +21,7 @@ use crate::extender::bind::Binder;
 use crate::extender::events::Announcer;
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::Waiting;
+use crate::extender::sampling::Sampling;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::readiness::Readiness;
@@ -91,6 +92,7 @@ impl Servers {
         let routes = extender::router(extender::State {
             ledger: Arc::clone(&ledger),
             waiting: Arc::new(Waiting::default()),
+            sampling: Arc::new(Sampling::default()),
             // There is no cluster that could keep events.
             announcer: Arc::new(Announcer::new(Arc::clone(&metrics)).0),
             settings: Arc::clone(settings),

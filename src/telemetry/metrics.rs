@@ -44,6 +44,7 @@ pub struct Metrics {
     fabric_timestamp: Gauge,
     fabric_stale: Gauge,
     tier_conflict_nodes: Gauge,
+    scheduler_sampling: Gauge,
     http_rejections: Family<RejectionLabels, Counter>,
     certificate_expiry: Gauge,
     certificate_reload_failures: Counter,
@@ -112,6 +113,7 @@ impl Metrics {
             fabric_timestamp: Gauge::default(),
             fabric_stale: Gauge::default(),
             tier_conflict_nodes: Gauge::default(),
+            scheduler_sampling: Gauge::default(),
             http_rejections: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reload_failures: Counter::default(),
@@ -181,6 +183,11 @@ impl Metrics {
     pub fn tier_conflict(&self, nodes: usize) {
         self.tier_conflict_nodes
             .set(i64::try_from(nodes).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the scheduler asks about a sample of the nodes.
+    pub fn sampling(&self, samples: bool) {
+        self.scheduler_sampling.set(i64::from(samples));
     }
 
     /// A request answered by the limits of `listener` instead of its handler.
@@ -308,6 +315,11 @@ impl Metrics {
             self.tier_conflict_nodes.clone(),
         );
         r.register(
+            "scheduler_sampling",
+            "1 while the scheduler asks about a sample of the nodes",
+            self.scheduler_sampling.clone(),
+        );
+        r.register(
             "http_rejections",
             "Requests answered by a limit instead of their handler",
             self.http_rejections.clone(),
@@ -376,6 +388,7 @@ mod tests {
         metrics.objects_unreadable("spiderippools", 2);
         metrics.fabric_looked_at(1_700_000_000, true);
         metrics.tier_conflict(3);
+        metrics.sampling(true);
         metrics.http_rejection(ListenerName::Webhook, Rejection::BodyTooLarge);
         metrics.certificate_expiry(1_800_000_000);
         metrics.certificate_reload_failure();
@@ -395,6 +408,7 @@ mod tests {
             "pointsman_fabric_data_timestamp_seconds 1700000000",
             "pointsman_fabric_data_stale 1",
             "pointsman_tier_conflict_nodes 3",
+            "pointsman_scheduler_sampling 1",
             "pointsman_http_rejections_total{listener=\"webhook\",reason=\"body_too_large\"} 1",
             "pointsman_certificate_expiry_seconds 1800000000",
             "pointsman_certificate_reload_failures_total 1",

@@ -16,6 +16,7 @@ use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
 use pointsman::extender::ledger::{Ledger, Lifetimes};
 use pointsman::extender::nudge::Waiting;
+use pointsman::extender::sampling::Sampling;
 use pointsman::extender::{State, router};
 use pointsman::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
@@ -81,6 +82,7 @@ impl Rig {
         let state = State {
             ledger: Arc::new(Ledger::new(index.published(), lifetimes)),
             waiting: Arc::new(Waiting::default()),
+            sampling: Arc::new(Sampling::default()),
             announcer: Arc::new(Announcer::new(Arc::clone(&metrics)).0),
             settings,
             binder: notes.clone(),
@@ -142,6 +144,20 @@ impl Rig {
     pub(crate) fn without_bind(mut self) -> Self {
         Arc::make_mut(&mut self.state.settings).binds = false;
         self
+    }
+
+    /// Nodes that pass are counted this often.
+    pub(crate) fn counting_every(mut self, interval: Duration) -> Self {
+        self.state.sampling = Arc::new(Sampling::new(interval));
+        self
+    }
+
+    /// Whether the metric says that the scheduler shows a sample; what has been seen must agree.
+    pub(crate) fn sampling(&self) -> bool {
+        let exposition = self.state.metrics.exposition().unwrap();
+        let told = exposition.contains("\npointsman_scheduler_sampling 1\n");
+        assert_eq!(self.state.sampling.seen().is_some(), told);
+        told
     }
 
     pub(crate) fn not_ready(self) -> Self {

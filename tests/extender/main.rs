@@ -12,6 +12,7 @@ mod calls;
 mod pod_groups;
 mod preempt;
 mod purity;
+mod sampling;
 mod without_bind;
 
 use std::sync::Arc;

@@ -29,6 +29,7 @@ use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
 use pointsman::extender::ledger::{Ledger, Lifetimes};
 use pointsman::extender::nudge::Waiting;
+use pointsman::extender::sampling::Sampling;
 use pointsman::extender::{State, router};
 use pointsman::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
@@ -185,6 +186,7 @@ impl Trial {
         let state = State {
             ledger: Arc::new(Ledger::new(index.published(), lifetimes)),
             waiting: Arc::new(Waiting::default()),
+            sampling: Arc::new(Sampling::default()),
             settings: Arc::clone(&settings),
             binder: Arc::new(Nobody),
             is_ready: Arc::new(|| true),
