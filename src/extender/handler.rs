@@ -98,6 +98,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &failed(NOT_READY));
     }
     let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
+    state.waiting.asked(call.began);
     let (decision, snapshot) = state.ledger.decide(call.began, |snapshot, book| {
         hold_the_rest(&state.ledger, book, snapshot, &state.settings, call.began);
         let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
@@ -137,7 +138,9 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
     let verdict = if answer.node_names.is_empty() {
         let mut reasons: Vec<Reason> = tally.keys().copied().collect();
         reasons.sort_by_key(|reason| Reverse(tally.get(reason).map(|(nodes, ..)| *nodes)));
-        state.waiting.refused(&pod, names, reasons.first().copied());
+        state
+            .waiting
+            .refused(&pod, names, reasons.first().copied(), call.began);
         state.announcer.refused(&pod.at, &reasons, call.began);
         ExtenderVerdict::Refused
     } else {

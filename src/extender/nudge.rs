@@ -1,6 +1,9 @@
 //! Waking waiting pods. Nothing in a custom resource wakes a pod that an extender refused; only a change of the pod
 //! itself, of any node, or five minutes do. So when something changes, the pods that were refused are decided about
 //! again, and exactly those that would fit now get one annotation, which makes the scheduler try them once more.
+//!
+//! Of several extenders only the one whose scheduler leads should. Which that is shows in who is asked: a pod that is
+//! nudged and not asked about is another's, and one that is not asked about at all wakes one pod at a time, to find out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +46,14 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 /// How often to look even when no event came: holds run out silently, and nudged pods may not have made it.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long a nudged pod may go without being asked about: longer than the longest pause the scheduler makes between
+/// two tries (`podMaxBackoffSeconds`, 10 s). After that another scheduler serves it, or something else than we keeps it.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long it may go without being asked about at all: twice the five minutes after which the scheduler tries every
+/// waiting pod again, come what may.
+const UNASKED: Duration = Duration::from_mins(10);
+
 /// How fast pods are woken.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -54,7 +65,14 @@ pub struct Pace {
 
 /// Pods that were refused, and what is known of their chances.
 #[derive(Debug, Default)]
-pub struct Waiting(Mutex<BTreeMap<PodUid, Chance>>);
+pub struct Waiting(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    pods: BTreeMap<PodUid, Chance>,
+    /// When the scheduler last asked about any pod; none as well once a nudge shows that it does not lead.
+    asked: Option<Instant>,
+}
 
 #[derive(Clone, Debug)]
 struct Chance {
@@ -63,56 +81,106 @@ struct Chance {
     candidates: Option<Arc<[NodeName]>>,
     /// What kept it from most of them.
     reason: Option<Reason>,
-    /// Whether it fitted when last looked at.
-    fits: bool,
-    /// When it was last woken.
+    /// When it was last asked about, or first seen waiting.
+    since: Instant,
+    /// When it was woken; it has not been asked about since.
     nudged: Option<Instant>,
+    /// It is left alone until it is asked about again.
+    given_up: bool,
+}
+
+impl Chance {
+    fn new(now: Instant) -> Self {
+        Self {
+            candidates: None,
+            reason: None,
+            since: now,
+            nudged: None,
+            given_up: false,
+        }
+    }
+}
+
+impl Known {
+    /// Leaves the pods alone that nobody has asked about for too long.
+    fn give_up(&mut self, now: Instant) {
+        for chance in self.pods.values_mut().filter(|chance| !chance.given_up) {
+            let unanswered = chance
+                .nudged
+                .filter(|then| now.saturating_duration_since(*then) >= ANSWER);
+            if unanswered.is_none() && now.saturating_duration_since(chance.since) < UNASKED {
+                continue;
+            }
+            *chance = Chance {
+                given_up: true,
+                ..Chance::new(chance.since)
+            };
+            if unanswered.is_some_and(|then| self.asked.is_some_and(|asked| asked < then)) {
+                self.asked = None;
+            }
+        }
+    }
+
+    /// The most pods to wake now: as many as the pace allows where our scheduler leads; otherwise one, and no other
+    /// until it is known whether that one is asked about.
+    fn allowed(&self, now: Instant, most: usize) -> usize {
+        let leads = self
+            .asked
+            .is_some_and(|asked| now.saturating_duration_since(asked) < UNASKED);
+        if leads {
+            return most;
+        }
+        let is_tried = self.pods.values().any(|chance| chance.nudged.is_some());
+        most.min(usize::from(!is_tried))
+    }
 }
 
 impl Waiting {
+    /// The scheduler asked about some pod: it leads.
+    pub fn asked(&self, now: Instant) {
+        self.lock().asked = Some(now);
+    }
+
     /// The scheduler was told that the pod fits on none of these nodes, on most of them for this reason.
-    pub fn refused(&self, pod: &Pod, mut candidates: Vec<NodeName>, reason: Option<Reason>) {
+    pub fn refused(&self, pod: &Pod, mut candidates: Vec<NodeName>, reason: Option<Reason>, now: Instant) {
         // The order is the scheduler's rotation; sorted lists of the pods of one burst are equal and kept once.
         candidates.sort_unstable();
-        let mut waiting = self.lock();
-        let same = waiting
+        let pods = &mut self.lock().pods;
+        let same = pods
             .values()
             .filter_map(|chance| chance.candidates.as_ref())
             .find(|known| known.as_ref() == candidates.as_slice())
             .cloned();
         let candidates = Some(same.unwrap_or_else(|| candidates.into()));
-        waiting.insert(
-            pod.at.uid.clone(),
-            Chance {
-                candidates,
-                reason,
-                fits: false,
-                nudged: None,
-            },
-        );
+        let chance = Chance {
+            candidates,
+            reason,
+            ..Chance::new(now)
+        };
+        pods.insert(pod.at.uid.clone(), chance);
     }
 
     /// The pod fits somewhere, or is bound.
     pub fn placed(&self, uid: &PodUid) {
-        self.lock().remove(uid);
+        self.lock().pods.remove(uid);
     }
 
-    /// How many pods wait, by what keeps each from most nodes.
+    /// How many pods wait for us, by what keeps each from most nodes.
     #[must_use]
     pub fn by_reason(&self) -> BTreeMap<Reason, u64> {
         let mut pods = BTreeMap::new();
-        for reason in self.lock().values().filter_map(|chance| chance.reason) {
+        for reason in self.lock().pods.values().filter_map(|chance| chance.reason) {
             *pods.entry(reason).or_default() += 1;
         }
         pods
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PodUid, Chance>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pods to wake now: those that fit and did not when last looked at, oldest first, at most `most`; each
-    /// takes its place before the next is looked at, so that one free address wakes one pod.
+    /// The pods to wake now: those that fit and have not been woken since they were last asked about, oldest first, at
+    /// most `most`; each takes its place before the next is looked at, so that one free address wakes one pod.
     #[must_use]
     pub fn due(
         &self,
@@ -122,8 +190,11 @@ impl Waiting {
         now: Instant,
         most: usize,
     ) -> Vec<PodRef> {
-        let mut waiting = self.lock();
-        waiting.retain(|uid, _| snapshot.pending.contains_key(uid));
+        let mut known = self.lock();
+        known.pods.retain(|uid, _| snapshot.pending.contains_key(uid));
+        known.give_up(now);
+        let most = known.allowed(now, most);
+        let waiting = &mut known.pods;
         let mut pods: Vec<&Arc<Pod>> = snapshot
             .pending
             .values()
@@ -135,12 +206,12 @@ impl Waiting {
         let mut hopeless: BTreeSet<Shape> = BTreeSet::new();
         let mut due = Vec::new();
         for pod in pods {
-            let chance = waiting.entry(pod.at.uid.clone()).or_insert(Chance {
-                candidates: None,
-                reason: None,
-                fits: false,
-                nudged: None,
-            });
+            let chance = waiting
+                .entry(pod.at.uid.clone())
+                .or_insert_with(|| Chance::new(now));
+            if chance.given_up {
+                continue;
+            }
             if chance.candidates.is_none()
                 && !claim(pod, snapshot, settings).is_ok_and(|claim| claim.attaches_vfs)
             {
@@ -165,14 +236,12 @@ impl Waiting {
                 });
             let Some(place) = place else {
                 hopeless.insert(shape);
-                chance.fits = false;
                 continue;
             };
-            if !chance.fits {
+            if chance.nudged.is_none() {
                 if due.len() >= most {
                     break;
                 }
-                chance.fits = true;
                 chance.nudged = Some(now);
                 due.push(pod.at.clone());
             }
@@ -337,8 +406,8 @@ impl Nudger {
 impl Waiting {
     /// The nudge did not arrive: it is due again.
     fn missed(&self, uid: &PodUid) {
-        if let Some(chance) = self.lock().get_mut(uid) {
-            chance.fits = false;
+        if let Some(chance) = self.lock().pods.get_mut(uid) {
+            chance.nudged = None;
         }
     }
 }
@@ -377,9 +446,10 @@ mod tests {
 
     fn refused(waiting: &Waiting, cluster: &Cluster, names: &[&str]) -> Cluster {
         let mut with = cluster.clone();
+        waiting.asked(Instant::now());
         for name in names {
             let pod = cluster.pod(name);
-            waiting.refused(&pod, vec!["n1".into()], None);
+            waiting.refused(&pod, vec!["n1".into()], Some(Reason::PoolEmpty), Instant::now());
             with = with.pending(pod);
         }
         with
@@ -427,6 +497,110 @@ mod tests {
             .node("n2", 8)
             .pool_named("other", |facts| facts.free = 5);
         assert!(due(&waiting, &cluster, Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_its_pool_is_not_woken_by_changes_of_its_node() {
+        let waiting = Waiting::default();
+        let now = Instant::now();
+        let cluster = refused(&waiting, &full(), &["a"]);
+        assert!(due(&waiting, &cluster.clone().labelled("n1", "x", "y"), now).is_empty());
+        let cluster = cluster.node("n1", 16);
+        assert!(
+            due(&waiting, &cluster, now).is_empty(),
+            "more VFs, and no address"
+        );
+        assert_eq!(
+            due(&waiting, &cluster.pool("rail0", |facts| facts.free = 1), now),
+            ["a"]
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_nudged_and_not_asked_about_is_left_alone_until_it_is() {
+        let waiting = Waiting::default();
+        let waits = refused(&waiting, &full(), &["a"]);
+        let now = Instant::now();
+        let fits = waits.clone().pool("rail0", |facts| facts.free = 1);
+        assert_eq!(due(&waiting, &fits, now), ["a"]);
+        assert!(due(&waiting, &waits, now + UNDER_WAY).is_empty());
+        assert!(
+            due(&waiting, &fits, now + UNDER_WAY).is_empty(),
+            "it is not nudged again before it was asked about"
+        );
+        assert_eq!(waiting.by_reason(), [(Reason::PoolEmpty, 1)].into());
+        for later in [ANSWER, ANSWER * 2, UNASKED * 2] {
+            assert!(due(&waiting, &waits, now + later).is_empty());
+            assert!(due(&waiting, &fits, now + later).is_empty());
+            assert!(waiting.by_reason().is_empty(), "it waits for another");
+        }
+        refused(&waiting, &full(), &["a"]);
+        assert_eq!(due(&waiting, &fits, now), ["a"]);
+    }
+
+    #[test]
+    fn a_pod_given_up_is_not_taken_for_one_from_before_a_restart() {
+        let waiting = Waiting::default();
+        let now = Instant::now();
+        let cluster = Cluster::with_rails(1).node("n1", 8);
+        let mut pod = cluster.pod("a");
+        pod.phase = Phase::Pending { refused: true };
+        let cluster = cluster.pending(pod);
+        assert_eq!(due(&waiting, &cluster, now), ["a"]);
+        assert!(due(&waiting, &cluster, now + ANSWER).is_empty());
+        assert!(due(&waiting, &cluster, now + ANSWER * 2).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_not_asked_wakes_one_pod_at_a_time() {
+        let waiting = Waiting::default();
+        let now = Instant::now();
+        let cluster = Cluster::with_rails(1).node("n1", 8);
+        let cluster = ["a", "b", "c", "d"].iter().fold(cluster, |cluster, name| {
+            let mut pod = cluster.pod(name);
+            pod.phase = Phase::Pending { refused: true };
+            cluster.pending(pod)
+        });
+        assert_eq!(due(&waiting, &cluster, now), ["a"]);
+        assert!(due(&waiting, &cluster, now + UNDER_WAY).is_empty());
+        assert_eq!(due(&waiting, &cluster, now + ANSWER), ["b"]);
+        waiting.asked(now + ANSWER);
+        assert_eq!(
+            due(&waiting, &cluster, now + ANSWER),
+            ["c", "d"],
+            "it leads after all"
+        );
+    }
+
+    #[test]
+    fn whoever_has_lost_the_lead_wakes_no_more_than_one_at_a_time() {
+        let waiting = Waiting::default();
+        let waits = refused(&waiting, &full(), &["a", "b", "c", "d"]);
+        let now = Instant::now();
+        let fits = |free| waits.clone().pool("rail0", |facts| facts.free = free);
+        assert_eq!(due(&waiting, &fits(2), now), ["a", "b"]);
+        assert_eq!(due(&waiting, &fits(8), now + ANSWER), ["c"]);
+        assert!(due(&waiting, &fits(8), now + ANSWER + UNDER_WAY).is_empty());
+    }
+
+    #[test]
+    fn a_pod_not_asked_about_for_very_long_is_left_alone() {
+        let waiting = Waiting::default();
+        let waits = refused(&waiting, &full(), &["a"]);
+        let later = Instant::now() + UNASKED;
+        waiting.asked(later);
+        let fits = waits.pool("rail0", |facts| facts.free = 1);
+        assert!(due(&waiting, &fits, later).is_empty());
+    }
+
+    #[test]
+    fn a_nudge_that_did_not_arrive_is_sent_again() {
+        let waiting = Waiting::default();
+        let cluster = refused(&waiting, &full(), &["a"]).pool("rail0", |facts| facts.free = 1);
+        let now = Instant::now();
+        assert_eq!(due(&waiting, &cluster, now), ["a"]);
+        waiting.missed(&cluster.pod("a").at.uid);
+        assert_eq!(due(&waiting, &cluster, now), ["a"]);
     }
 
     #[test]
