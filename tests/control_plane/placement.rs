@@ -355,7 +355,7 @@ impl Standing {
             (pod["metadata"]["name"].as_str().unwrap().to_owned(), number)
         };
         Self {
-            nodes: bound.iter().map(|pod| place(pod)).collect(),
+            nodes: bound.iter().map(place).collect(),
             served,
             waiting: waiting.len(),
         }
