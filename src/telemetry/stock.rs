@@ -1,7 +1,7 @@
 //! The stock as metrics: how many VFs, addresses, places and waiting pods there were when stock was last taken.
 //!
 //! Scrapes read the last stock-taking; they wait for no lock that a decision holds. The labels that name resources and
-//! pools are bounded: beyond the first in order of name, the rest is added up under [`OTHERS`].
+//! pools are bounded: beyond the first in order of name, the rest is added up under `(others)`.
 
 use core::fmt;
 use std::collections::BTreeMap;

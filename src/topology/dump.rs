@@ -1,6 +1,6 @@
 //! What one dump of a fabric says, whatever tool wrote it: switches, ports of hosts, links; and what is wrong with it.
 //!
-//! Every tool lists each link twice, once from either end. Both are kept until [`assemble`] has held one against the
+//! Every tool lists each link twice, once from either end. Both are kept until `assemble` has held one against the
 //! other: a file that was cut off, written into while it was read, or damaged, is known by ends that do not meet.
 
 use std::collections::{BTreeMap, HashMap};
