@@ -153,10 +153,16 @@ async fn bound_to(scene: &Scene<'_>, pod: &str, node: &str) {
     .await;
 }
 
-/// `kubectl describe` says so, of one node.
+/// `kubectl describe` says so, of one node. The scheduler asks again the moment a node changes, which may be before our
+/// watch shows the change; the text is then the one from before until it asks again, so that the pod is touched.
 async fn waits_for(scene: &Scene<'_>, pod: &str, reason: Reason) {
     let tally = format!("1 {}", reason.text());
+    let mut touched = 0;
     eventually(&format!("an event says: {tally}"), LIMIT, async || {
+        touched += 1;
+        let touch = json!({"metadata": {"annotations": {"example.com/touched": touched.to_string()}}});
+        let at = scene.pods_at().named(pod);
+        scene.api().merge(&at, touch).await.unwrap();
         let events = scene.events_of(pod).await;
         expect(events.iter().any(|text| text.contains(&tally)), || {
             format!("{events:?}")

@@ -7,11 +7,13 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::harness::api::{Api, Kind, NODES, kind};
-use crate::harness::plane::{self, ControlPlane, TOPOLOGY_USER};
+use crate::harness::api::{Api, Kind, NAMESPACES, NODES, kind};
+use crate::harness::plane::{ControlPlane, TOPOLOGY_USER};
 use crate::harness::process::Program;
 use crate::harness::run;
+use crate::harness::run_folder::RunFolder;
 use crate::harness::stack::our_binary;
+use crate::harness::tools::Tools;
 use crate::harness::wait::{eventually, expect};
 
 const LEASES: Kind = kind("coordination.k8s.io/v1", "Lease", "leases");
@@ -131,8 +133,12 @@ fn written(node: &Value) -> (String, Vec<String>) {
 #[test]
 fn an_import_writes_what_is_new_and_nothing_else_and_a_watch_goes_on_from_there() {
     run(async {
-        let plane = plane::shared().await;
+        // A cluster of its own: an import looks at all nodes, and those of other tests would have gone dark for it.
+        let plane = &ControlPlane::bare(RunFolder::inner("fabric-import")).await;
+        plane.create_crds(Tools::find().crds()).await;
         let api = &plane.api;
+        let namespace = json!({"metadata": {"name": NAMESPACE}});
+        api.create(&NAMESPACES.all(), namespace).await.unwrap();
         grant(api).await;
         let names = create_nodes(api, "import").await;
         let import = Import::new(plane);
