@@ -4,6 +4,7 @@ mod checking;
 mod explaining;
 mod looking;
 mod placing;
+mod printing;
 mod scheduler_config;
 mod simulating;
 mod topology;

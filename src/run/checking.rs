@@ -1,17 +1,16 @@
 //! `pointsman check`: a cluster or files in, a checklist out.
 
-use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::Failure;
-use crate::args::{Checklist, Format};
+use super::{Failure, printing};
+use crate::args::Checklist;
 use crate::check::gather::{self, Question};
-use crate::check::{Facts, Report, check, live, write_table};
+use crate::check::{Facts, check, live, write_table};
 use crate::config::Configuration;
-use crate::simulate::{Style, load};
+use crate::simulate::load;
 
 /// Checks and prints.
 pub(super) fn run(flags: Checklist) -> Result<ExitCode, Failure> {
@@ -48,11 +47,9 @@ pub(super) fn run(flags: Checklist) -> Result<ExitCode, Failure> {
         gather::from_files(objects, question).map_err(|error| Failure::Input(error.into()))?
     };
     let report = check(&facts);
-    match print(&report, output, &mut io::stdout().lock()) {
-        // Whoever read enough of it has closed the pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed.context("the result cannot be printed")?,
-    }
+    printing::report(&report, output, |out| {
+        write_table(&report, printing::style(), out)
+    })?;
     Ok(if report.is_fine() {
         ExitCode::SUCCESS
     } else {
@@ -66,18 +63,4 @@ fn ask(question: Question) -> anyhow::Result<Facts> {
         let client = super::cluster().await?;
         Ok(live::from_cluster(&client, question).await?)
     })
-}
-
-fn print(report: &Report, format: Format, out: &mut impl Write) -> io::Result<()> {
-    let text = match format {
-        Format::Table => {
-            let in_color =
-                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-            let style = if in_color { Style::Terminal } else { Style::Plain };
-            return write_table(report, style, out);
-        }
-        Format::Json => serde_json::to_string_pretty(report).map_err(io::Error::other)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(report).map_err(io::Error::other)?,
-    };
-    out.write_all(text.as_bytes())
 }

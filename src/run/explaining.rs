@@ -1,17 +1,15 @@
 //! `pointsman explain`: a pod in, the reasons out.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
-use super::Failure;
-use crate::args::{Explain, Format};
+use super::{Failure, printing};
+use crate::args::Explain;
 use crate::config::Configuration;
-use crate::explain::{ExplainError, Explained, Report, Source, explain, write_table};
-use crate::serve::tls;
+use crate::explain::{ExplainError, Explained, Source, explain, write_table};
 use crate::simulate::SimulateError;
 use crate::simulate::meet::Wanted;
 
@@ -26,13 +24,9 @@ pub(super) fn run(flags: Explain) -> Result<ExitCode, Failure> {
         context,
         config,
     } = flags;
-    tls::install_provider();
     let configuration =
         Configuration::load(config.as_deref()).map_err(|error| Failure::Input(error.into()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
+    let runtime = super::runtime()?;
     let Explained { report, findings } = runtime.block_on(async {
         let (source, namespace) = if from.is_empty() {
             let (client, own) = cluster(context).await?;
@@ -57,11 +51,7 @@ pub(super) fn run(flags: Explain) -> Result<ExitCode, Failure> {
     for finding in &findings {
         eprintln!("pointsman: {}: {}", finding.object, finding.problems);
     }
-    match print(&report, output, &mut io::stdout().lock()) {
-        // Whoever read enough of it has closed the pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed.context("the result cannot be printed")?,
-    }
+    printing::report(&report, output, |out| write_table(&report, out))?;
     Ok(if report.waiting {
         ExitCode::FAILURE
     } else {
@@ -88,13 +78,4 @@ async fn cluster(context: Option<String>) -> Result<(Client, String), Failure> {
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
     Ok((client, namespace))
-}
-
-fn print(report: &Report, format: Format, out: &mut impl Write) -> io::Result<()> {
-    let text = match format {
-        Format::Table => return write_table(report, out),
-        Format::Json => serde_json::to_string_pretty(report).map_err(io::Error::other)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(report).map_err(io::Error::other)?,
-    };
-    out.write_all(text.as_bytes())
 }

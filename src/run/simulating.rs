@@ -2,14 +2,13 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, printing};
 use crate::args::{Format, Simulate};
 use crate::config::{Configuration, Reservation};
 use crate::explain::http;
@@ -17,7 +16,7 @@ use crate::extender::insight::LateInsight;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::page;
-use crate::simulate::{Input, Report, SimulateError, Style, stand, write_table};
+use crate::simulate::{Input, SimulateError, stand, write_table};
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::metrics::Metrics;
 
@@ -48,20 +47,19 @@ pub(super) fn run(flags: Simulate) -> Result<ExitCode, Failure> {
         configuration,
         seed: repeat,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
+    let runtime = super::runtime()?;
     let stood = runtime.block_on(stand(&input)).map_err(|error| match error {
         SimulateError::Input(error) => Failure::Input(error.into()),
         error @ (SimulateError::Servers(_) | SimulateError::Call(_)) => Failure::Work(error.into()),
     })?;
     let report = &stood.report;
-    match print(report, output, &mut io::stdout().lock()) {
-        // Whoever read enough of it has closed the pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed.context("the result cannot be printed")?,
+    if output != Format::Table {
+        // The result's form is fixed there and has no place for these.
+        for finding in &report.findings {
+            eprintln!("pointsman: {}: {}", finding.object, finding.problems);
+        }
     }
+    printing::report(report, output, |out| write_table(report, printing::style(), out))?;
     if let Some(address) = serve {
         runtime.block_on(show(address, &stood.insight))?;
     }
@@ -87,22 +85,4 @@ async fn show(address: SocketAddr, insight: &LateInsight) -> anyhow::Result<()> 
         interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be listened for")?,
     }
     Ok(())
-}
-
-fn print(report: &Report, format: Format, out: &mut impl Write) -> io::Result<()> {
-    let text = match format {
-        Format::Table => {
-            let in_color =
-                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-            let style = if in_color { Style::Terminal } else { Style::Plain };
-            return write_table(report, style, out);
-        }
-        Format::Json => serde_json::to_string_pretty(report).map_err(io::Error::other)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(report).map_err(io::Error::other)?,
-    };
-    // The result's form is fixed and has no place for these.
-    for finding in &report.findings {
-        eprintln!("pointsman: {}: {}", finding.object, finding.problems);
-    }
-    out.write_all(text.as_bytes())
 }

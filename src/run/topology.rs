@@ -3,19 +3,17 @@
 mod looking;
 mod watching;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::{Failure, cluster};
+use super::{Failure, cluster, printing, runtime};
 use crate::args::{Format, Import, NodeSources, Sources, Topology, TopologyCommand, Writing};
 use crate::decide::problem::Problems;
-use crate::serve::tls;
-use crate::simulate::Style;
 use crate::topology::input::{self, Dumps};
 use crate::topology::live::{self, Imported};
 use crate::topology::objects::Cluster;
@@ -25,11 +23,7 @@ use crate::topology::survey::{Survey, survey};
 
 /// Does what the command asks for.
 pub(super) fn run(flags: Topology) -> Result<ExitCode, Failure> {
-    tls::install_provider();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         match flags.command {
             TopologyCommand::Import(flags) => import(flags).await,
@@ -158,34 +152,9 @@ fn surveyed(dumps: Dumps, cluster: Option<&Cluster>, map: Option<&Path>) -> Resu
 }
 
 fn print_plan(plan: &Plan, output: Format) -> Result<(), Failure> {
-    let wire = PlanWire::from(plan);
-    print(|out| match output {
-        Format::Table => write_plan(plan, style(), out),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&wire).map_err(io::Error::other)?;
-            writeln!(out, "{text}")
-        }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(&wire).map_err(io::Error::other)?;
-            out.write_all(text.as_bytes())
-        }
+    printing::report(&PlanWire::from(plan), output, |out| {
+        write_plan(plan, printing::style(), out)
     })
-}
-
-/// Prints to standard output; whoever read enough of it may close the pipe.
-fn print(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {
-    match write(&mut io::stdout().lock()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => Ok(printed.context("the result cannot be printed")?),
-    }
-}
-
-fn style() -> Style {
-    if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) {
-        Style::Terminal
-    } else {
-        Style::Plain
-    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]

@@ -1,16 +1,15 @@
 //! `pointsman topology show`, `check` and `distance`: what only looks.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::{nodes, print, style, surveyed, wrong};
+use super::{nodes, surveyed, wrong};
 use crate::args::{Check, Distance, Format, Look, MaybeDumps, NodeSources, Rails, Show};
 use crate::decide::fabric::Rail;
-use crate::run::{Failure, cluster};
+use crate::run::{Failure, cluster, printing};
 use crate::topology::check::{self, Answer, Row};
 use crate::topology::distance;
 use crate::topology::input::{self, Dumps};
@@ -33,15 +32,11 @@ pub(super) async fn show(flags: Show) -> Result<ExitCode, Failure> {
         let (survey, plan, _) = seen(&dumps).await?;
         Picture::of_survey(&survey, &plan)
     };
-    print(|out| match output {
+    printing::print(|out| match output {
         Look::Tree => write_tree(&picture, out),
         Look::Dot => write_dot(&picture, out),
         Look::Svg => write_svg(&picture, out),
-        Look::Json => {
-            let text =
-                serde_json::to_string_pretty(&PictureWire::from(&picture)).map_err(io::Error::other)?;
-            writeln!(out, "{text}")
-        }
+        Look::Json => printing::json(&PictureWire::from(&picture), out),
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -178,22 +173,12 @@ async fn carried(sources: &NodeSources) -> Result<Cluster, Failure> {
 
 fn print_rows(rows: &[Row], output: Format) -> Result<(), Failure> {
     let wire = BTreeMap::from([("rows", rows)]);
-    print(|out| match output {
-        Format::Table => {
-            let mut lines = table(style(), &["CHECK", "ANSWER", "EVIDENCE", "REMEDY"]);
-            for row in rows {
-                lines.add_row([&row.subject, &row.answer.to_string(), &row.evidence, &row.remedy]);
-            }
-            write_lines(&lines, out)
+    printing::report(&wire, output, |out| {
+        let mut lines = table(printing::style(), &["CHECK", "ANSWER", "EVIDENCE", "REMEDY"]);
+        for row in rows {
+            lines.add_row([&row.subject, &row.answer.to_string(), &row.evidence, &row.remedy]);
         }
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&wire).map_err(io::Error::other)?;
-            writeln!(out, "{text}")
-        }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(&wire).map_err(io::Error::other)?;
-            out.write_all(text.as_bytes())
-        }
+        write_lines(&lines, out)
     })
 }
 
@@ -223,29 +208,19 @@ fn print_distances(found: &[distance::Distance], output: Format) -> Result<(), F
         })
         .collect();
     let wire = BTreeMap::from([("rails", wire)]);
-    print(|out| match output {
-        Format::Table => {
-            let mut lines = table(style(), &["RAIL", "FROM", "TO", "SWITCHES"]);
-            for distance in found {
-                let switches = distance
-                    .switches
-                    .map_or_else(|| "no way known".to_owned(), |switches| switches.to_string());
-                lines.add_row([
-                    distance.rail.to_string(),
-                    at(&distance.one),
-                    at(&distance.other),
-                    switches,
-                ]);
-            }
-            write_lines(&lines, out)
+    printing::report(&wire, output, |out| {
+        let mut lines = table(printing::style(), &["RAIL", "FROM", "TO", "SWITCHES"]);
+        for distance in found {
+            let switches = distance
+                .switches
+                .map_or_else(|| "no way known".to_owned(), |switches| switches.to_string());
+            lines.add_row([
+                distance.rail.to_string(),
+                at(&distance.one),
+                at(&distance.other),
+                switches,
+            ]);
         }
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&wire).map_err(io::Error::other)?;
-            writeln!(out, "{text}")
-        }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(&wire).map_err(io::Error::other)?;
-            out.write_all(text.as_bytes())
-        }
+        write_lines(&lines, out)
     })
 }
