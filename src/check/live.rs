@@ -14,10 +14,8 @@ use super::facts::{Facts, Listing, Review};
 use super::gather::{Gathering, Missing, Question, is_wanted};
 use super::rbac::Permission;
 use super::source::{Reach, Source};
+use crate::cluster::list;
 use crate::decide::problem::chain;
-
-/// How many objects the API server sends at once: 500 nodes or node states are a few megabytes.
-const PAGE: u32 = 500;
 
 /// Why nothing can be said of a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -106,19 +104,9 @@ fn api(client: &Client, source: Source, namespace: Option<&str>) -> Api<DynamicO
 }
 
 async fn list(api: &Api<DynamicObject>, source: Source, gathering: &mut Gathering) -> Listing {
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = match api.list(&params).await {
-            Ok(page) => page,
-            Err(error) => return failed(&error),
-        };
-        for object in page.items {
-            take(source, object, gathering);
-        }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Listing::Complete,
-        }
+    match list::each(api, |object| take(source, object, gathering)).await {
+        Ok(()) => Listing::Complete,
+        Err(error) => failed(&error),
     }
 }
 
@@ -151,8 +139,7 @@ fn take(source: Source, object: DynamicObject, gathering: &mut Gathering) {
 
 fn failed(error: &kube::Error) -> Listing {
     match error {
-        // A collection is not found when its kind is not installed.
-        kube::Error::Api(status) if status.code == 404 => Listing::Absent,
+        absent if list::is_absent(absent) => Listing::Absent,
         kube::Error::Api(status) if status.code == 403 => Listing::Unknown("you may not list it".to_owned()),
         other => Listing::Unknown(chain(other)),
     }

@@ -1,61 +1,83 @@
-//! One look at the cluster: lists into the index, for subcommands that answer once and end.
+//! One look at the cluster, page by page, for subcommands that answer once and end.
 
 use std::sync::Arc;
 
 use kube::api::{Api, ListParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, TypeMeta};
 use kube::{Client, ResourceExt as _};
+use serde_json::Value;
 use tracing::warn;
 
 use super::index::Index;
 use super::objects::Kind;
 
-/// How many objects one answer of the API server may hold; the rest follows in further ones.
+/// How many objects one answer of the API server may hold; the rest follows in further ones. A Node with its images is
+/// some 20 kB, and a server under load prefers several smaller answers.
 const PAGE: u32 = 500;
 
-/// Takes all objects of these kinds into the index. A kind the cluster does not have is empty; an object that cannot be
-/// read is kept as broken, and said.
+/// Hands over every object behind `api`.
+///
+/// # Errors
+/// When the API server cannot be reached, or refuses to list; see [`is_absent`].
+pub async fn each(api: &Api<DynamicObject>, mut take: impl FnMut(DynamicObject)) -> Result<(), kube::Error> {
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let answer = api.list(&page).await?;
+        answer.items.into_iter().for_each(&mut take);
+        match answer.metadata.continue_.filter(|more| !more.is_empty()) {
+            Some(more) => page = page.continue_token(&more),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Whether a list failed because the kind is not installed: a 404 says nothing else about a collection.
+#[must_use]
+pub fn is_absent(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Hands over every object of a kind, with its name, as JSON. A kind the cluster does not have is empty.
 ///
 /// # Errors
 /// When the API server cannot be reached, or refuses to list.
-pub async fn list(client: &Client, kinds: &[Kind], index: &Arc<Index>) -> Result<(), kube::Error> {
-    for kind in kinds {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.api_resource());
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let answer = match api.list(&page).await {
-                Ok(answer) => answer,
-                Err(kube::Error::Api(status)) if status.code == 404 => break,
-                Err(error) => return Err(error),
-            };
-            for object in answer.items {
-                take(*kind, object, index);
-            }
-            match answer.metadata.continue_.filter(|more| !more.is_empty()) {
-                Some(more) => page = page.continue_token(&more),
-                None => break,
-            }
-        }
+pub async fn of_kind(
+    client: &Client,
+    kind: Kind,
+    mut take: impl FnMut(String, serde_json::Result<Value>),
+) -> Result<(), kube::Error> {
+    let resource = kind.api_resource();
+    let api = Api::all_with(client.clone(), &resource);
+    let listed = each(&api, |mut object| {
+        // In a list only the list itself says what it holds.
+        object.types = Some(TypeMeta {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+        });
+        take(object.name_any(), serde_json::to_value(object));
+    });
+    match listed.await {
+        Err(error) if is_absent(&error) => Ok(()),
+        listed => listed,
     }
-    Ok(())
 }
 
-/// Items of a list carry neither `apiVersion` nor `kind`.
-fn take(kind: Kind, object: DynamicObject, index: &Index) {
-    let name = object.name_any();
-    let resource = kind.api_resource();
-    let json = serde_json::to_value(object).map(|mut json| {
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("apiVersion".to_owned(), resource.api_version.into());
-            fields.insert("kind".to_owned(), resource.kind.into());
-        }
-        json
-    });
-    let problems = match json {
-        Ok(json) => index.apply(json).err().map(|problems| problems.to_string()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(problems) = problems {
-        warn!(kind = kind.name(), name, problems, "object cannot be read");
+/// Takes all objects of these kinds into the index. An object that cannot be read is kept as broken, and said.
+///
+/// # Errors
+/// As [`of_kind`].
+pub async fn list(client: &Client, kinds: &[Kind], index: &Arc<Index>) -> Result<(), kube::Error> {
+    for kind in kinds {
+        of_kind(client, *kind, |name, json| {
+            let problems = match json {
+                Ok(json) => index.apply(json).err().map(|problems| problems.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problems) = problems {
+                warn!(kind = kind.name(), name, problems, "object cannot be read");
+            }
+        })
+        .await?;
     }
+    Ok(())
 }

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::fabric;
 use super::index::{Index, Key, Pods};
+use super::list;
 use super::objects::{JobObject, Kind, NamespaceObject, NodeObject, Object, PodObject};
 use crate::decide::annotation;
 use crate::decide::names::NamespaceName;
@@ -207,5 +208,5 @@ fn is_absent(error: &watcher::Error) -> bool {
         | watcher::Error::WatchFailed(source) => source,
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return false,
     };
-    matches!(source, kube::Error::Api(status) if status.code == 404)
+    list::is_absent(source)
 }

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::core::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::fabric::LEASE;
+use crate::cluster::list;
 use crate::cluster::objects::{Kind, NodeObject};
 use crate::decide::annotation;
 use crate::decide::names::NodeName;
@@ -22,8 +23,6 @@ use super::plan::{Changes, Plan, TIERS};
 
 /// Who writes, in `managedFields`.
 const FIELD_MANAGER: &str = "pointsman-topology";
-/// Objects asked for at a time; a Node with its images is some 20 kB.
-const PAGE: u32 = 500;
 /// Patches under way at a time: enough to hide the way to the server, few enough not to crowd others out.
 const PATCHES: usize = 8;
 /// How often the Lease is tried again when someone else changed it in between.
@@ -44,7 +43,7 @@ pub struct LiveError {
 pub async fn nodes(client: &Client, namespace: Option<&str>) -> Result<Cluster, LiveError> {
     let mut cluster = Cluster::default();
     let nodes = Api::all_with(client.clone(), &Kind::Node.api_resource());
-    all(&nodes, |object| cluster.node(&object.metadata, &object.data))
+    list::each(&nodes, |object| cluster.node(&object.metadata, &object.data))
         .await
         .map_err(|source| LiveError {
             what: "the nodes cannot be listed",
@@ -55,9 +54,9 @@ pub async fn nodes(client: &Client, namespace: Option<&str>) -> Result<Cluster, 
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    match all(&api, |object| cluster.state(&object.metadata, &object.data)).await {
+    match list::each(&api, |object| cluster.state(&object.metadata, &object.data)).await {
         Ok(()) => {}
-        Err(kube::Error::Api(status)) if status.code == 404 => cluster.warnings.push(
+        Err(error) if list::is_absent(&error) => cluster.warnings.push(
             "the cluster knows no SriovNetworkNodeStates: nodes are matched by their names, not by port GUIDs"
                 .to_owned(),
         ),
@@ -69,18 +68,6 @@ pub async fn nodes(client: &Client, namespace: Option<&str>) -> Result<Cluster, 
         }
     }
     Ok(cluster.finish())
-}
-
-async fn all(api: &Api<DynamicObject>, mut each: impl FnMut(&DynamicObject)) -> Result<(), kube::Error> {
-    let mut page = ListParams::default().limit(PAGE);
-    loop {
-        let list = api.list(&page).await?;
-        list.items.iter().for_each(&mut each);
-        match list.metadata.continue_ {
-            Some(token) if !token.is_empty() => page.continue_token = Some(token),
-            _ => return Ok(()),
-        }
-    }
 }
 
 /// Writes to every node what is new, and nothing else; `progress` is told after each how many are done.
