@@ -1,12 +1,14 @@
 //! Rows about PFs: link, number of VFs and their GUIDs, wherever a network needs what may be missing.
 
+use std::collections::BTreeMap;
+
 use super::facts::Facts;
 use super::finding::Finding;
-use super::fleet::{Asked, asked, fleet};
-use super::sriov::{NOTHING, STATES};
-use super::tally::{Tally, Words};
+use super::fleet::Asked;
+use super::sriov::{NOTHING, each_state};
+use super::tally::Words;
 use crate::decide::names::ResourceName;
-use crate::decide::node::PfFault;
+use crate::decide::node::{Node, PfFault, SriovFacts};
 
 /// PFs of InfiniBand networks are InfiniBand.
 pub(super) fn link_type(facts: &Facts) -> Finding {
@@ -108,31 +110,14 @@ fn pf_faults(
     says: &str,
     remedy: impl Fn(&str, &str) -> String,
 ) -> Finding {
-    if let Some(unknown) = facts.unless_known(STATES, words.subject) {
-        return unknown;
-    }
-    let asked = asked(facts);
-    let mut tally = Tally::telling(facts.node.is_some());
-    for (node, state) in fleet(facts, &asked) {
-        let Some(state) = state else {
-            tally.unsure(node.name.as_str(), "no state");
-            continue;
-        };
-        let problems: Vec<String> = state
-            .groups
-            .iter()
-            .filter(|group| group.faults.contains(&fault))
-            .filter(|group| {
-                asked.iter().any(|(resource, asked): (&ResourceName, &Asked)| {
-                    asked.vf && group.serves(resource) && asked.need.hindered_by(fault)
-                })
-            })
-            .map(|group| format!("{} {says}", group.pf))
-            .collect();
-        tally.judge(node.name.as_str(), &problems);
-    }
-    tally.finding(words, |first| {
-        let node = first.unwrap_or("NODE");
-        remedy(facts.operator_namespace(), node)
-    })
+    let problems = |asked: &BTreeMap<ResourceName, Asked>, _: &Node, state: &SriovFacts| {
+        let faulty = state.groups.iter().filter(|group| group.faults.contains(&fault));
+        let mattering = faulty.filter(|group| {
+            asked
+                .iter()
+                .any(|(resource, asked)| asked.vf && group.serves(resource) && asked.need.hindered_by(fault))
+        });
+        Ok(mattering.map(|group| format!("{} {says}", group.pf)).collect())
+    };
+    each_state(facts, words, problems, remedy)
 }

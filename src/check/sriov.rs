@@ -1,15 +1,17 @@
 //! Rows about VFs: the SR-IOV operator's policies and states, against what nodes offer.
 
+use std::collections::BTreeMap;
+
 use super::facts::{Facts, Listing};
 use super::finding::{Finding, apply};
-use super::fleet::{asked, fleet};
+use super::fleet::{Asked, asked, fleet};
 use super::source::Source;
 use super::tally::{Tally, Words, count};
 use crate::decide::names::ResourceName;
 use crate::decide::node::{Node, RdmaMode, SriovFacts, Sync};
 use crate::decide::settings::NodeStatePolicy;
 
-pub(super) const STATES: &[Source] = &[Source::Node, Source::NodeState];
+const STATES: &[Source] = &[Source::Node, Source::NodeState];
 
 /// Policies select nodes, and give them the VFs they promise.
 pub(super) fn policies(facts: &Facts) -> Finding {
@@ -145,10 +147,17 @@ pub(super) fn in_sync(facts: &Facts) -> Finding {
         sound: "syncStatus is Succeeded",
         nothing: NOTHING,
     };
-    each_state(facts, words, "syncStatus", |_, state| match &state.sync {
-        Sync::Succeeded => Vec::new(),
-        Sync::Other(status) => vec![format!("syncStatus {status}")],
-    })
+    each_state(
+        facts,
+        words,
+        |_, _, state| {
+            Ok(match &state.sync {
+                Sync::Succeeded => Vec::new(),
+                Sync::Other(status) => vec![format!("syncStatus {status}")],
+            })
+        },
+        |namespace, node| state_and_log("syncStatus", namespace, node),
+    )
 }
 
 /// No node is being drained or rebooted by the operator.
@@ -159,78 +168,70 @@ pub(super) fn drain(facts: &Facts) -> Finding {
         sound: "none is under way",
         nothing: NOTHING,
     };
-    each_state(facts, words, "lastSyncError", |node, state| {
-        let requested = node
-            .drain_requested
-            .then(|| "drain or reboot requested on the node".to_owned());
-        state.drain.iter().cloned().chain(requested).collect()
-    })
+    each_state(
+        facts,
+        words,
+        |_, node, state| {
+            let requested = node
+                .drain_requested
+                .then(|| "drain or reboot requested on the node".to_owned());
+            Ok(state.drain.iter().cloned().chain(requested).collect())
+        },
+        |namespace, node| state_and_log("lastSyncError", namespace, node),
+    )
 }
 
 /// A node offers as many VFs as it has.
 pub(super) fn allocatable(facts: &Facts) -> Finding {
-    const SUBJECT: &str = "VFs that the device plugin offers";
-    if let Some(unknown) = facts.unless_known(STATES, SUBJECT) {
-        return unknown;
+    let words = Words {
+        subject: "VFs that the device plugin offers",
+        thing: "node with VFs",
+        sound: "allocatable equals the VFs that exist, for every resource a network names",
+        nothing: NOTHING,
+    };
+    each_state(facts, words, differing_counts, |namespace, node| {
+        format!(
+            "# what the device plugin was told, and what it found\n\
+             kubectl -n {namespace} get configmap device-plugin-config -o jsonpath='{{.data.{key}}}'\n\
+             kubectl -n {namespace} logs -l app=sriov-device-plugin --tail=50\n\
+             # start it again on the node\n\
+             kubectl -n {namespace} delete pod -l app=sriov-device-plugin --field-selector spec.nodeName={node}",
+            key = node.replace('.', "\\.")
+        )
+    })
+}
+
+/// The resources of which a node offers another number of VFs than it has.
+fn differing_counts(
+    asked: &BTreeMap<ResourceName, Asked>,
+    node: &Node,
+    state: &SriovFacts,
+) -> Result<Vec<String>, &'static str> {
+    if state.groups.iter().any(|group| group.resource.is_none()) {
+        return Err("its state does not say which PF serves which resource");
     }
-    let asked = asked(facts);
-    let mut tally = Tally::telling(facts.node.is_some());
-    for (node, state) in fleet(facts, &asked) {
-        let Some(state) = state else {
-            tally.unsure(node.name.as_str(), "no state");
-            continue;
-        };
-        if state.groups.iter().any(|group| group.resource.is_none()) {
-            tally.unsure(
-                node.name.as_str(),
-                "its state does not say which PF serves which resource",
-            );
-            continue;
-        }
-        let problems: Vec<String> = asked
-            .iter()
-            .filter(|(_, asked)| asked.vf)
-            // Under another prefix it is on offer: the network that names it so is told elsewhere.
-            .filter(|(resource, _)| {
-                let twin = |other: &ResourceName| other != *resource && other.suffix() == resource.suffix();
-                node.offers.count(resource) > 0
-                    || !node
-                        .offers
-                        .iter()
-                        .any(|(other, amount)| amount > 0 && twin(other))
-            })
-            .filter_map(|(resource, _)| {
-                let named = state
-                    .groups
+    Ok(asked
+        .iter()
+        .filter(|(_, asked)| asked.vf)
+        // Under another prefix it is on offer: the network that names it so is told elsewhere.
+        .filter(|(resource, _)| {
+            let twin = |other: &ResourceName| other != *resource && other.suffix() == resource.suffix();
+            node.offers.count(resource) > 0
+                || !node
+                    .offers
                     .iter()
-                    .filter(|group| group.resource.as_deref() == Some(resource.suffix()));
-                let vfs: u32 = named.map(|group| group.vfs).sum();
-                let offered = node.offers.count(resource);
-                (vfs != offered).then(|| format!("{resource}: {vfs} VFs, {offered} allocatable"))
-            })
-            .collect();
-        tally.judge(node.name.as_str(), &problems);
-    }
-    tally.finding(
-        Words {
-            subject: SUBJECT,
-            thing: "node with VFs",
-            sound: "allocatable equals the VFs that exist, for every resource a network names",
-            nothing: NOTHING,
-        },
-        |first| {
-            let node = first.unwrap_or("NODE");
-            let namespace = facts.operator_namespace();
-            format!(
-                "# what the device plugin was told, and what it found\n\
-                 kubectl -n {namespace} get configmap device-plugin-config -o jsonpath='{{.data.{key}}}'\n\
-                 kubectl -n {namespace} logs -l app=sriov-device-plugin --tail=50\n\
-                 # start it again on the node\n\
-                 kubectl -n {namespace} delete pod -l app=sriov-device-plugin --field-selector spec.nodeName={node}",
-                key = node.replace('.', "\\.")
-            )
-        },
-    )
+                    .any(|(other, amount)| amount > 0 && twin(other))
+        })
+        .filter_map(|(resource, _)| {
+            let named = state
+                .groups
+                .iter()
+                .filter(|group| group.resource.as_deref() == Some(resource.suffix()));
+            let vfs: u32 = named.map(|group| group.vfs).sum();
+            let offered = node.offers.count(resource);
+            (vfs != offered).then(|| format!("{resource}: {vfs} VFs, {offered} allocatable"))
+        })
+        .collect())
 }
 
 /// Nodes are in exclusive RDMA mode where a network isolates RDMA devices.
@@ -365,12 +366,13 @@ pub(super) fn shared_plugin(facts: &Facts) -> Finding {
 
 pub(super) const NOTHING: &str = "no network names a resource with VFs, or no node has them";
 
-/// A row about what the operator says of each node with VFs.
-fn each_state(
+/// A row about what the operator says of each node with VFs: `problems` finds what is wrong on one, or why nobody can
+/// tell; `remedy` is for the operator's namespace and the first node with a problem.
+pub(super) fn each_state(
     facts: &Facts,
     words: Words,
-    field: &str,
-    problems: impl Fn(&Node, &SriovFacts) -> Vec<String>,
+    problems: impl Fn(&BTreeMap<ResourceName, Asked>, &Node, &SriovFacts) -> Result<Vec<String>, &'static str>,
+    remedy: impl Fn(&str, &str) -> String,
 ) -> Finding {
     if let Some(unknown) = facts.unless_known(STATES, words.subject) {
         return unknown;
@@ -378,23 +380,28 @@ fn each_state(
     let asked = asked(facts);
     let mut tally = Tally::telling(facts.node.is_some());
     for (node, state) in fleet(facts, &asked) {
-        let Some(state) = state else {
-            tally.unsure(node.name.as_str(), "no state");
-            continue;
-        };
-        let problems = problems(node, state);
-        tally.judge(node.name.as_str(), &problems);
+        let name = node.name.as_str();
+        match state
+            .ok_or("no state")
+            .and_then(|state| problems(&asked, node, state))
+        {
+            Ok(problems) => tally.judge(name, &problems),
+            Err(why) => tally.unsure(name, why),
+        }
     }
     tally.finding(words, |first| {
-        let node = first.unwrap_or("NODE");
-        let namespace = facts.operator_namespace();
-        format!(
-            "# {field}, and what the daemon says\n\
-             kubectl -n {namespace} get sriovnetworknodestate {node} -o \
-             jsonpath='{{.status.syncStatus}} {{.status.lastSyncError}} {{.metadata.annotations}}'\n\
-             kubectl -n {namespace} logs -l app=sriov-network-config-daemon --tail=50"
-        )
+        remedy(facts.operator_namespace(), first.unwrap_or("NODE"))
     })
+}
+
+/// What the operator and its daemon say of a node.
+fn state_and_log(field: &str, namespace: &str, node: &str) -> String {
+    format!(
+        "# {field}, and what the daemon says\n\
+         kubectl -n {namespace} get sriovnetworknodestate {node} -o \
+         jsonpath='{{.status.syncStatus}} {{.status.lastSyncError}} {{.metadata.annotations}}'\n\
+         kubectl -n {namespace} logs -l app=sriov-network-config-daemon --tail=50"
+    )
 }
 
 /// Resources, without their prefix, that an `ib-sriov` network names.
