@@ -184,13 +184,7 @@ impl Question<'_> {
             ..gang.clone()
         };
         let need = gang::standing(self.claim, &known, self.snapshot, self.commitments).need;
-        let placement = Placement::new(
-            self.claim,
-            self.snapshot,
-            self.commitments,
-            self.settings,
-            Counting::Firm,
-        );
+        let placement = self.placement(Counting::Firm);
         placement.need_for_all(&mut verdicts, need);
         if self.ranked {
             self.rank(&mut verdicts, None);
@@ -255,13 +249,7 @@ impl Question<'_> {
             Ok(choice) => choice,
             Err(no_room) => return refuse_fitting(verdicts, &Refusal::GangNoRoom(no_room)),
         };
-        let placement = Placement::new(
-            self.claim,
-            self.snapshot,
-            self.commitments,
-            self.settings,
-            Counting::Firm,
-        );
+        let placement = self.placement(Counting::Firm);
         let nodes = self
             .tiers
             .domains(level, self.snapshot)
@@ -323,13 +311,7 @@ impl Question<'_> {
         let mut best: Option<Room> = None;
         // Places that another gang would like are left to it where there are others.
         for counting in [Counting::All, Counting::Firm] {
-            let placement = Placement::new(
-                self.claim,
-                self.snapshot,
-                self.commitments,
-                self.settings,
-                counting,
-            );
+            let placement = self.placement(counting);
             let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
             if let Some(domain) = &settled {
                 if let Some(room) = rooms.into_iter().find(|room| room.domain == *domain) {
@@ -367,13 +349,7 @@ impl Question<'_> {
         level: usize,
         verdicts: &[(NodeName, Verdict)],
     ) -> Option<Choice> {
-        let placement = Placement::new(
-            self.claim,
-            self.snapshot,
-            self.commitments,
-            self.settings,
-            Counting::All,
-        );
+        let placement = self.placement(Counting::All);
         let reachable = self.reachable(level, verdicts);
         let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
         rooms.retain(|room| reachable.contains(&room.domain) && room.takes() > 0);
@@ -433,6 +409,16 @@ impl Question<'_> {
             commitment::hold(self.claim, &verdicts, self.settings.binds)
         };
         Decision { verdicts, pod, gang }
+    }
+
+    fn placement(&self, counting: Counting) -> Placement<'_> {
+        Placement::new(
+            self.claim,
+            self.snapshot,
+            self.commitments,
+            self.settings,
+            counting,
+        )
     }
 
     fn node(&self, name: &NodeName) -> Option<&Node> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Choice, Question};
 use crate::decide::names::{NodeName, ResourceName};
-use crate::decide::placement::{Counting, Fit, Placement, Verdict};
+use crate::decide::placement::{Counting, Fit, Verdict};
 use crate::decide::score::{BEST, CLOSENESS, HEADROOM, Score};
 use crate::decide::supply::PoolSet;
 use crate::decide::tier::Domain;
@@ -21,13 +21,7 @@ impl Question<'_> {
             .and_then(|place| self.node(&place.node))
             .map(|node| node.labels.clone())
             .unwrap_or_default();
-        let placement = Placement::new(
-            self.claim,
-            self.snapshot,
-            self.commitments,
-            self.settings,
-            Counting::Firm,
-        );
+        let placement = self.placement(Counting::Firm);
         // Where pools are the same on all nodes, so is the answer.
         let mut known: BTreeMap<Vec<PoolSet>, bool> = BTreeMap::new();
         for (name, verdict) in verdicts {
