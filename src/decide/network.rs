@@ -64,6 +64,22 @@ pub enum LinkState {
     Unknown(String),
 }
 
+impl Attachment {
+    /// What is known of a network before anything of it has been read.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            rail: None,
+            resource: None,
+            further: Vec::new(),
+            nodes: Ok(None),
+            plugin: Plugin::Other,
+            ipam: Ipam::Unlimited,
+            infiniband: Infiniband::default(),
+        }
+    }
+}
+
 impl LinkState {
     /// The state of this name, which the plugin reads in lower case only.
     #[must_use]

@@ -49,6 +49,27 @@ pub struct PoolFacts {
     pub subnet: Option<String>,
 }
 
+impl PoolFacts {
+    /// An IPv4 pool that is open to everyone, with so many addresses and none of them taken.
+    #[must_use]
+    pub fn open(addresses: u64) -> Self {
+        Self {
+            family: Family::V4,
+            disabled: false,
+            terminating: false,
+            default: false,
+            nodes: Affinity::default(),
+            namespaces: Affinity::default(),
+            pods: None,
+            networks: Vec::new(),
+            free: addresses,
+            size: addresses,
+            holders: BTreeMap::new(),
+            subnet: None,
+        }
+    }
+}
+
 impl PoolName {
     /// The pool that stands for a SpiderSubnet: whoever asks for a pool of that subnet gets one of its own when its first
     /// pod starts, as large as it needs and the subnet has addresses left. So all of them together are one source.

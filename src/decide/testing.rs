@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::address::Family;
 use super::amounts::{Amounts, ONE};
 use super::annotation;
 use super::cluster::{ClusterSnapshot, Members};
@@ -11,7 +10,7 @@ use super::fabric::{Guid, MatchedBy, Rail, RailState};
 use super::names::{GangRef, NetworkRef, PodRef, ResourceName};
 use super::network::{Attachment, Infiniband, Ipam, Network, Plugin, Selection};
 use super::node::{Node, RdmaMode, SriovFacts, SriovState, Sync, VfGroup};
-use super::pod::{Affinity, Gang, Namespace, Phase, Pod, PoolChoice, PoolRequest};
+use super::pod::{Gang, Namespace, Phase, Pod, PoolChoice, PoolRequest};
 use super::policy::Locality;
 use super::pool::{Pool, PoolFacts};
 use super::selector::Labels;
@@ -22,20 +21,7 @@ use super::tier::PresetMarks;
 pub(crate) fn pool(name: &str, free: u64) -> Pool {
     Pool {
         name: name.into(),
-        reading: Ok(PoolFacts {
-            family: Family::V4,
-            disabled: false,
-            terminating: false,
-            default: false,
-            nodes: Affinity::default(),
-            namespaces: Affinity::default(),
-            pods: None,
-            networks: Vec::new(),
-            free,
-            size: free,
-            holders: BTreeMap::new(),
-            subnet: None,
-        }),
+        reading: Ok(PoolFacts::open(free)),
     }
 }
 

@@ -29,14 +29,14 @@ pub fn attachment(object: &DynamicObject, settings: &Settings) -> Network {
                         .and_then(Value::as_str)
                         .is_none_or(|text| text.trim().is_empty()) =>
                 {
-                    unknown()
+                    Attachment::unknown()
                 }
                 Some(Value::String(text)) => {
                     let place = format!("{label}, spec.config");
                     super::read_text::<ConfigObject>(&place, text).map_or_else(
                         |problem| {
                             problems.push(problem);
-                            unknown()
+                            Attachment::unknown()
                         },
                         ConfigObject::attaches,
                     )
@@ -48,7 +48,7 @@ pub fn attachment(object: &DynamicObject, settings: &Settings) -> Network {
                         "a CNI configuration as JSON text",
                         "quote the configuration (config: |)",
                     ));
-                    unknown()
+                    Attachment::unknown()
                 }
             };
             Attachment {
@@ -80,7 +80,7 @@ pub fn multus_config(object: &DynamicObject, settings: &Settings) -> Network {
             Ok(spec) => spec.attaches(),
             Err(problem) => {
                 problems.push(problem);
-                unknown()
+                Attachment::unknown()
             }
         },
     )
@@ -148,19 +148,6 @@ fn nodes(label: &str, annotations: &Texts) -> Result<Option<NodeLabel>, Problems
         key: key.to_owned(),
         value: value.to_owned(),
     }))
-}
-
-/// A network of which nothing is known.
-fn unknown() -> Attachment {
-    Attachment {
-        rail: None,
-        resource: None,
-        further: Vec::new(),
-        nodes: Ok(None),
-        plugin: Plugin::Other,
-        ipam: Ipam::Unlimited,
-        infiniband: Infiniband::default(),
-    }
 }
 
 /// Both fields as text; a partition key is at times written as a number, which is told where it matters.
@@ -289,7 +276,7 @@ impl ConfigObject {
             plugin,
             ipam,
             infiniband,
-            ..unknown()
+            ..Attachment::unknown()
         }
     }
 }
@@ -387,7 +374,7 @@ impl MultusSpec {
             plugin,
             ipam,
             infiniband,
-            ..unknown()
+            ..Attachment::unknown()
         }
     }
 }

@@ -4,7 +4,6 @@ use core::fmt;
 use std::sync::Arc;
 
 use super::hurdle::{Shown, thousandths};
-use crate::decide::address::Family;
 use crate::decide::amounts::{Amounts, ONE};
 use crate::decide::annotation;
 use crate::decide::cluster::{ClusterSnapshot, Members};
@@ -14,7 +13,7 @@ use crate::decide::links::BadLink;
 use crate::decide::names::{
     GangRef, NamespaceName, NetworkRef, NodeName, PfName, PodRef, PoolName, ResourceName,
 };
-use crate::decide::network::{Attachment, Infiniband, Ipam, Network, Plugin};
+use crate::decide::network::{Attachment, Network};
 use crate::decide::node::{Node, NodeFault, PfFault, RdmaMode, SriovFacts, SriovState, Sync};
 use crate::decide::pod::{Affinity, Phase, Pod};
 use crate::decide::policy::Locality;
@@ -119,7 +118,7 @@ impl Change {
             Self::CreatePool(name, addresses) => {
                 let pool = Pool {
                     name: name.clone(),
-                    reading: Ok(open_pool(*addresses)),
+                    reading: Ok(PoolFacts::open(*addresses)),
                 };
                 snapshot.pools.insert_mut(name.clone(), Arc::new(pool));
             }
@@ -128,15 +127,7 @@ impl Change {
                 let network = Network {
                     at: at.clone(),
                     profiles: Vec::new(),
-                    reading: Ok(Attachment {
-                        rail: None,
-                        resource: None,
-                        further: Vec::new(),
-                        nodes: Ok(None),
-                        plugin: Plugin::Other,
-                        ipam: Ipam::Unlimited,
-                        infiniband: Infiniband::default(),
-                    }),
+                    reading: Ok(Attachment::unknown()),
                 };
                 snapshot.networks.insert_mut(at.clone(), Arc::new(network));
             }
@@ -231,23 +222,6 @@ fn admit<N: Ord + Clone>(affinity: &mut Affinity<N>, name: &N) {
         affinity.selector = None;
     } else {
         affinity.names.insert(name.clone());
-    }
-}
-
-fn open_pool(addresses: u64) -> PoolFacts {
-    PoolFacts {
-        family: Family::V4,
-        disabled: false,
-        terminating: false,
-        default: false,
-        nodes: Affinity::default(),
-        namespaces: Affinity::default(),
-        pods: None,
-        networks: Vec::new(),
-        free: addresses,
-        size: addresses,
-        holders: std::collections::BTreeMap::new(),
-        subnet: None,
     }
 }
 
