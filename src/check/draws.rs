@@ -58,14 +58,8 @@ fn resolve(facts: &Facts, family: Family, names: &[String]) -> Draw {
     };
     for name in names {
         let found = if wildcard::is_wildcard(name) {
-            facts
-                .snapshot
-                .pools
-                .iter()
-                .filter(|(pool, _)| wildcard::matches(name, pool.as_str()) == Ok(true))
-                .filter(|(_, pool)| pool.reading.as_ref().is_ok_and(|facts| facts.family == family))
-                .map(|(pool, _)| pool.clone())
-                .collect()
+            let matching = facts.snapshot.pools_matching(name, family).unwrap_or_default();
+            matching.iter().map(|pool| pool.name.clone()).collect()
         } else {
             let there = facts.snapshot.pools.get(name.as_str());
             there

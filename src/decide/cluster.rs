@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
+use super::address::Family;
 use super::amounts::Amounts;
 use super::endpoint::Endpoint;
 use super::fabric::Guid;
@@ -20,6 +21,7 @@ use super::network::Network;
 use super::node::{Node, SriovState};
 use super::pod::{Namespace, Phase, Pod};
 use super::pool::Pool;
+use super::wildcard::{Malformed, Pattern};
 
 /// An ordered map whose clone costs nothing.
 pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
@@ -145,6 +147,26 @@ impl ClusterSnapshot {
             .values()
             .filter_map(|network| network.reading.as_ref().ok()?.resource.clone())
             .collect()
+    }
+
+    /// The pools of a family that a wildcard matches, in order of name. A wildcard is for SpiderIPPools; one that stands
+    /// for a subnet is named by us alone.
+    ///
+    /// # Errors
+    /// When the wildcard is malformed.
+    pub fn pools_matching(&self, wildcard: &str, family: Family) -> Result<Vec<&Arc<Pool>>, Malformed> {
+        let pattern = Pattern::parse(wildcard)?;
+        // Pools are in order of name, so that those with the pattern's prefix stand together.
+        let prefix = PoolName::from(pattern.prefix().as_str());
+        let matching = self
+            .pools
+            .range::<PoolName, _>(&prefix..)
+            .take_while(|(name, _)| name.as_str().starts_with(prefix.as_str()))
+            .filter(|(name, pool)| {
+                let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
+                same_family && !name.is_of_subnet() && pattern.matches(name.as_str())
+            });
+        Ok(matching.map(|(_, pool)| pool).collect())
     }
 
     /// Every profile that some network belongs to, in order.

@@ -10,14 +10,6 @@ pub fn is_wildcard(pattern: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Whether `text` as a whole matches `pattern`; for many texts, read the [`Pattern`] once.
-///
-/// # Errors
-/// As [`Pattern::parse`].
-pub fn matches(pattern: &str, text: &str) -> Result<bool, Malformed> {
-    Pattern::parse(pattern).map(|pattern| pattern.matches(text))
-}
-
 /// A pattern, read once: a cluster has hundreds of pools, and every pod asks about each of them for every rail.
 #[derive(Debug)]
 pub struct Pattern {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ChoiceFault, ClusterSnapshot, Family, InterfaceName, Pool, PoolChoice, PoolName, Refusal};
-use crate::decide::wildcard::{self, Malformed, Pattern};
+use crate::decide::wildcard::{self, Malformed};
 
 /// Every pool marked `spec.default`, per family.
 pub(super) fn by_default(snapshot: &ClusterSnapshot) -> PoolChoice {
@@ -41,20 +41,11 @@ pub(super) fn resolve(
     };
     for name in names {
         if wildcard::is_wildcard(name) {
-            let pattern =
-                Pattern::parse(name).map_err(|Malformed| fault(ChoiceFault::BadWildcard(name.clone())))?;
-            // Pools are in order of name, so that those with the pattern's prefix stand together.
-            let prefix = PoolName::from(pattern.prefix().as_str());
-            let named_alike = snapshot
-                .pools
-                .range::<PoolName, _>(&prefix..)
-                .take_while(|(name, _)| name.as_str().starts_with(prefix.as_str()));
-            for (name, pool) in named_alike {
-                // A wildcard is for SpiderIPPools; one that stands for a subnet is named by us alone.
-                let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
-                if same_family && !name.is_of_subnet() && pattern.matches(name.as_str()) {
-                    add(pool)?;
-                }
+            let matching = snapshot
+                .pools_matching(name, family)
+                .map_err(|Malformed| fault(ChoiceFault::BadWildcard(name.clone())))?;
+            for pool in matching {
+                add(pool)?;
             }
         } else {
             let pool = snapshot
