@@ -15,8 +15,9 @@ use std::time::Duration;
 use super::wait::eventually;
 
 /// `$1` is the log. Prints the process id, then waits for the process or for the end of standard input.
-/// The guard is a job of its own, so that it still acts when a Ctrl-C ends the supervisor itself; a process that is only
-/// stopped for a while has not ended (`-f`).
+/// The guard is a job of its own, so that it still acts when a Ctrl-C ends the supervisor itself. A process that is only
+/// stopped for a while has not ended; `wait -f` would say so by itself, but bash 5.2 spins in it for ever when the guard
+/// kills the process at the wrong moment ("wait_for: No record of process").
 const SUPERVISOR: &str = r#"
 set -m
 log=$1; shift
@@ -26,7 +27,7 @@ child=$!
 echo "$child"
 { cat >/dev/null; kill -KILL -- "-$child"; } <&0 >/dev/null 2>&1 &
 guard=$!
-wait -f "$child"; status=$?
+while wait "$child"; status=$?; kill -0 "$child" 2>/dev/null; do sleep 0.1; done
 kill -KILL -- "-$guard" 2>/dev/null
 exit "$status"
 "#;
