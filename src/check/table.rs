@@ -2,19 +2,17 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Table};
 
 use super::{Answer, Report};
-use crate::simulate::Style;
+use crate::simulate::columns::{Style, table, write_lines};
 
 /// Writes the rows, then what to do about each that is not answered yes.
 ///
 /// # Errors
 /// When `out` cannot be written to.
 pub fn write_table(report: &Report, style: Style, out: &mut impl Write) -> io::Result<()> {
-    for line in rows(report, style).lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    write_lines(&rows(report, style), out)?;
     write_remedies(report, Answer::No, "What to do", out)?;
     write_remedies(report, Answer::Unknown, "How to find out", out)?;
     let count = |answer| report.rows.iter().filter(|row| row.answer == answer).count();
@@ -29,14 +27,7 @@ pub fn write_table(report: &Report, style: Style, out: &mut impl Write) -> io::R
 }
 
 fn rows(report: &Report, style: Style) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    match style {
-        Style::Plain => table.force_no_tty(),
-        Style::Terminal => table.set_content_arrangement(ContentArrangement::Dynamic),
-    };
-    let heads = ["ANSWER", "CHECK", "SUBJECT", "EVIDENCE"];
-    table.set_header(heads.map(|head| Cell::new(head).add_attribute(Attribute::Bold)));
+    let mut table = table(style, &["ANSWER", "CHECK", "SUBJECT", "EVIDENCE"]);
     for row in &report.rows {
         let color = match row.answer {
             Answer::Yes => Color::Green,

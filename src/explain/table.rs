@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::report::{GangReport, Reason, Report, Scored};
+use crate::simulate::columns::plural;
 
 /// Domains shown of each tier; the others are summed up.
 const DOMAINS: usize = 8;
@@ -204,12 +205,4 @@ fn write_gang(gang: &GangReport, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
 }

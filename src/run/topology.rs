@@ -14,11 +14,12 @@ use kube::Client;
 use super::{Failure, cluster, printing, runtime};
 use crate::args::{Format, Import, NodeSources, Sources, Topology, TopologyCommand, Writing};
 use crate::decide::problem::Problems;
+use crate::simulate::columns::plural;
 use crate::topology::input::{self, Dumps};
 use crate::topology::live::{self, Imported};
 use crate::topology::objects::Cluster;
 use crate::topology::plan::{Plan, allowed, plan};
-use crate::topology::report::{PlanWire, plural, write_plan};
+use crate::topology::report::{PlanWire, write_plan};
 use crate::topology::survey::{Survey, survey};
 
 /// Does what the command asks for.

@@ -5,6 +5,7 @@
 //! API server, kube-scheduler's own filters) is played by small parts of this module.
 
 mod client;
+pub mod columns;
 pub mod expand;
 mod gangs;
 pub mod load;
@@ -20,9 +21,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::client::CallError;
+pub use self::columns::Style;
 pub use self::load::LoadError;
 pub use self::report::Report;
-pub use self::table::{Style, write_table};
+pub use self::table::write_table;
 
 use crate::config::Configuration;
 use crate::extender::insight::{Insight, LateInsight};

@@ -4,18 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Table};
 
+use super::columns::{Style, plural, table, write_lines};
 use super::report::{Explanation, PodReport, Report};
-
-/// How a report is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// For a pipe or a file: no colors, and lines as long as they are.
-    Plain,
-    /// In color, and no wider than the terminal.
-    Terminal,
-}
 
 /// Writes the report: a line for each pod, then why the others have no node, in full.
 ///
@@ -23,9 +15,7 @@ pub enum Style {
 /// When `out` cannot be written to.
 pub fn write_table(report: &Report, style: Style, out: &mut impl Write) -> io::Result<()> {
     // Without the blanks that fill the last column.
-    for line in rows(report, style).lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    write_lines(&rows(report, style), out)?;
     write_denied(report, out)?;
     write_unfit(report, out)?;
     write_waiting(report, out)?;
@@ -44,14 +34,10 @@ pub fn write_table(report: &Report, style: Style, out: &mut impl Write) -> io::R
 }
 
 fn rows(report: &Report, style: Style) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    match style {
-        Style::Plain => table.force_no_tty(),
-        Style::Terminal => table.set_content_arrangement(ContentArrangement::Dynamic),
-    };
-    let heads = ["POD", "ADMITTED", "NODE", "LEAF GROUP", "IP POOLS", "WHY NOT"];
-    table.set_header(heads.map(|head| Cell::new(head).add_attribute(Attribute::Bold)));
+    let mut table = table(
+        style,
+        &["POD", "ADMITTED", "NODE", "LEAF GROUP", "IP POOLS", "WHY NOT"],
+    );
     for pod in &report.pods {
         let (admitted, node, color) = match (&pod.placement, pod.admission.allowed) {
             (Some(placement), _) => ("yes", placement.node.as_str(), Color::Green),
@@ -226,8 +212,4 @@ fn heading(wanted: bool, text: &str, out: &mut impl Write) -> io::Result<()> {
 
 fn name(pod: &PodReport) -> String {
     format!("{}/{}", pod.namespace, pod.name)
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

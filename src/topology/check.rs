@@ -11,8 +11,8 @@ use super::dump::Dump;
 use super::node::Nodes;
 use super::picture::{Health, Usual};
 use super::plan::{Plan, brief};
-use super::report::plural;
 use super::survey::Survey;
+use crate::simulate::columns::plural;
 
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

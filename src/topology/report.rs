@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::cluster::fabric::{FabricWire, wire};
 use crate::decide::fabric::{Rail, RailState};
-use crate::simulate::Style;
+use crate::simulate::columns::{Style, plural, table, write_lines};
 
 use super::plan::{NodePlan, Plan, TIERS};
 
@@ -99,34 +98,6 @@ pub fn write_plan(plan: &Plan, style: Style, out: &mut impl Write) -> io::Result
     Ok(())
 }
 
-/// A table in the house's form.
-#[must_use]
-pub fn table(style: Style, heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    match style {
-        Style::Plain => table.force_no_tty(),
-        Style::Terminal => table.set_content_arrangement(ContentArrangement::Dynamic),
-    };
-    table.set_header(
-        heads
-            .iter()
-            .map(|head| Cell::new(head).add_attribute(Attribute::Bold)),
-    );
-    table
-}
-
-/// Writes a table without the blanks that fill its last column.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn write_lines(table: &Table, out: &mut impl Write) -> io::Result<()> {
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
 /// `8 rails: 7 Active, 1 Dark`.
 #[must_use]
 pub fn rails(rails: &[Rail]) -> String {
@@ -142,13 +113,6 @@ pub fn rails(rails: &[Rail]) -> String {
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     format!("{}: {}", plural(rails.len(), "rail"), counts.join(", "))
-}
-
-/// `1 node`, `2 nodes`.
-#[must_use]
-pub fn plural(count: usize, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
 }
 
 fn changed(node: &NodePlan) -> String {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::picture::{GroupPicture, Health, HostPicture, Picture, Usual};
 use super::plan::brief;
-use super::report::plural;
+use crate::simulate::columns::plural;
 
 const ROW: usize = 16;
 const SQUARE: usize = 11;

@@ -10,7 +10,7 @@ use crate::decide::fabric::{Guid, Rail};
 
 use super::picture::{GroupPicture, Health, HostPicture, Picture, Usual};
 use super::plan::brief;
-use super::report::plural;
+use crate::simulate::columns::plural;
 
 /// Writes a tree: areas, leaf groups, leaves, hosts.
 ///
