@@ -255,7 +255,8 @@ fn event(pod: &PodRef, notice: &Notice, instance: &str) -> Value {
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": { "generateName": format!("{}.", pod.name), "namespace": pod.namespace.as_str() },
+        // Not a dot, as client-go's names have: the API server takes a prefix that ends in one for no name.
+        "metadata": { "generateName": format!("{}-", pod.name), "namespace": pod.namespace.as_str() },
         // Microseconds: what the API server's MicroTime takes.
         "eventTime": format!("{:.6}", jiff::Timestamp::now()),
         "type": notice.severity(),

@@ -37,6 +37,8 @@ fn a_pool_of_ten_addresses_runs_ten_pods_and_no_pod_is_bound_without_one() {
         ten_run(&scene).await;
         for pod in waiting(&scene).await {
             scene.sees_event(&pod, Reason::PoolEmpty.text(), LIMIT).await;
+            // The scheduler's says what; ours says what to do, too.
+            scene.sees_event(&pod, "pointsman explain", LIMIT).await;
         }
         scene
             .stack
