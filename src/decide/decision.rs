@@ -275,7 +275,8 @@ impl Question<'_> {
         self.given(gang, standing, verdicts, Some(choice))
     }
 
-    /// Anywhere; best where the whole rest of the gang has room, in the closest tier that has such a place.
+    /// Anywhere; best where the whole rest of the gang has room, in the closest tier that has such a place. Where none
+    /// has, over as few of the closest domains as can be.
     fn preferred(
         &self,
         gang: &GangClaim,
@@ -283,9 +284,22 @@ impl Question<'_> {
         level: usize,
         mut verdicts: Vec<(NodeName, Verdict)>,
     ) -> Decision {
-        let choice =
-            (level..self.tiers.count()).find_map(|level| self.choose(standing, level, &verdicts).ok());
-        let choice = choice.or_else(|| self.roomiest(standing, level, &verdicts));
+        if !verdicts
+            .iter()
+            .any(|(_, verdict)| matches!(verdict, Verdict::Fits(_)))
+        {
+            return Decision {
+                verdicts,
+                ..Decision::default()
+            };
+        }
+        let whole = |choice: &Choice| {
+            let begun = gang::settlements(standing, choice.level, &self.tiers, self.snapshot);
+            choice.room.takes() >= standing.need && begun.keys().all(|domain| *domain == choice.domain)
+        };
+        let choice = (level..self.tiers.count())
+            .find_map(|level| self.choose(standing, level, &verdicts).ok().filter(whole));
+        let choice = choice.or_else(|| self.widest(standing, &verdicts));
         if let Some(choice) = &choice {
             for (name, verdict) in &mut verdicts {
                 let inside = self.node(name).is_some_and(|node| {
@@ -343,20 +357,13 @@ impl Question<'_> {
         Err(self.no_room(standing, level, best.as_ref()))
     }
 
-    fn roomiest(
-        &self,
-        standing: &Standing,
-        level: usize,
-        verdicts: &[(NodeName, Verdict)],
-    ) -> Option<Choice> {
+    fn widest(&self, standing: &Standing, verdicts: &[(NodeName, Verdict)]) -> Option<Choice> {
         let placement = self.placement(Counting::All);
-        let reachable = self.reachable(level, verdicts);
-        let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
-        rooms.retain(|room| reachable.contains(&room.domain) && room.takes() > 0);
-        let room = gang::roomiest(&rooms)?.clone();
+        let reachable = self.reachable(0, verdicts);
+        let room = gang::widest(standing, &reachable, &self.tiers, self.snapshot, &placement)?;
         Some(Choice {
             domain: room.domain.clone(),
-            level,
+            level: 0,
             room,
             settled: false,
         })

@@ -4,6 +4,7 @@
 //! Room is counted in slots (pods of this shape a node can take beside each other, by every resource they request)
 //! and in addresses (what the pools can promise to all of them at once).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::{Claim, GangClaim};
@@ -40,6 +41,8 @@ pub struct Room {
     pub places: Vec<Place>,
     /// How many pods it can take by everything but addresses: best fit leaves the largest domains whole.
     pub slots: u32,
+    /// Over how many of the closest domains the places are spread.
+    pub spans: u32,
 }
 
 impl Room {
@@ -114,6 +117,21 @@ pub fn settled(
     tiers: &Tiers,
     snapshot: &ClusterSnapshot,
 ) -> Option<Domain> {
+    // The last of equals by order of name, whichever way it is asked.
+    settlements(standing, level, tiers, snapshot)
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(domain, _)| domain)
+}
+
+/// How many pods of the gang are in each domain of this level.
+#[must_use]
+pub fn settlements(
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+) -> BTreeMap<Domain, u32> {
     let mut counts: BTreeMap<Domain, u32> = BTreeMap::new();
     for name in &standing.placed {
         let domain = snapshot
@@ -124,11 +142,7 @@ pub fn settled(
             *counts.entry(domain).or_insert(0) += 1;
         }
     }
-    // The last of equals by order of name, whichever way it is asked.
     counts
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .map(|(domain, _)| domain)
 }
 
 /// What each domain of this level can take of the gang, in order of name.
@@ -143,17 +157,49 @@ pub fn rooms(
     tiers
         .domains(level, snapshot)
         .into_iter()
-        .map(|(domain, nodes)| room(domain, &nodes, standing.need, level, tiers, placement))
+        .map(|(domain, nodes)| room(domain, nodes, standing, level, tiers, placement))
         .collect()
 }
 
-/// Of the domains with room for all that are still to come, the one with the least; ties go to the first by name.
+/// What all of these closest domains together can take of a gang that no domain of any level can take whole. It is
+/// named after the one of its first place; none where there is no place.
+#[must_use]
+pub fn widest(
+    standing: &Standing,
+    domains: &BTreeSet<Domain>,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+    placement: &Placement<'_>,
+) -> Option<Room> {
+    let within = |node: &&Node| {
+        tiers
+            .domain(0, &node.labels)
+            .is_some_and(|domain| domains.contains(&domain))
+    };
+    let nodes = snapshot.nodes.values().map(AsRef::as_ref);
+    let nodes = nodes.filter(within).collect();
+    let (places, slots) = arranged(nodes, standing, tiers.count(), tiers, placement);
+    let first = snapshot.nodes.get(&places.first()?.node)?;
+    Some(Room {
+        domain: tiers.domain(0, &first.labels)?,
+        spans: spans(&places, tiers, snapshot),
+        places,
+        slots,
+    })
+}
+
+/// Of the domains with room for all that are still to come, the one in which they are spread over the fewest of the
+/// closest domains; of those, the one with the least room; ties go to the first by name.
 #[must_use]
 pub fn best_fit<'a>(rooms: impl IntoIterator<Item = &'a Room>, need: u32) -> Option<&'a Room> {
     rooms
         .into_iter()
         .filter(|room| room.takes() >= need)
-        .min_by(|a, b| a.slots.cmp(&b.slots).then_with(|| a.domain.cmp(&b.domain)))
+        .min_by(|a, b| {
+            (a.spans, a.slots)
+                .cmp(&(b.spans, b.slots))
+                .then_with(|| a.domain.cmp(&b.domain))
+        })
 }
 
 /// The domain with the most room; ties go to the first by name.
@@ -193,7 +239,7 @@ pub fn fewest_domains(
         .iter()
         .map(|room| room.slots)
         .collect();
-    slots.sort_unstable_by_key(|slots| core::cmp::Reverse(*slots));
+    slots.sort_unstable_by_key(|slots| Reverse(*slots));
     let mut left = size;
     for (taken, slots) in slots.iter().enumerate() {
         left = left.saturating_sub(*slots);
@@ -278,47 +324,142 @@ fn fill<'n>(
     (places, left)
 }
 
+/// A node, how many pods of this shape it takes, and out of which sets of pools their addresses come there.
+type Offer<'n> = (&'n Node, u32, Vec<PoolSet>);
+
 fn room(
     domain: Domain,
-    nodes: &[&Node],
-    need: u32,
+    nodes: Vec<&Node>,
+    standing: &Standing,
     level: usize,
     tiers: &Tiers,
     placement: &Placement<'_>,
 ) -> Room {
-    let mut offers: Vec<(&Node, u32, Vec<_>)> = nodes
-        .iter()
-        .map(|node| {
-            let (slots, pools) = placement.slots(node, u32::MAX);
-            (*node, slots, pools)
-        })
-        .filter(|(_, slots, _)| *slots > 0)
-        .collect();
-    let slots = offers
-        .iter()
-        .fold(0_u32, |sum, (_, slots, _)| sum.saturating_add(*slots));
-    // Few closer domains, the roomiest first, when this one has such; inside them the fullest nodes.
-    let closer = |node: &Node| {
-        level
-            .checked_sub(1)
-            .and_then(|level| tiers.domain(level, &node.labels))
+    let (places, slots) = arranged(nodes, standing, level, tiers, placement);
+    let spans = if level == 0 {
+        1
+    } else {
+        spans(&places, tiers, placement.snapshot())
     };
-    let mut sums: BTreeMap<Option<Domain>, u32> = BTreeMap::new();
-    for (node, slots, _) in &offers {
-        let sum = sums.entry(closer(node)).or_insert(0);
-        *sum = sum.saturating_add(*slots);
-    }
-    offers.sort_by_cached_key(|(node, slots, _)| {
-        let closer = closer(node);
-        let sum = sums.get(&closer).copied().unwrap_or(0);
-        (core::cmp::Reverse(sum), closer, *slots, node.name.clone())
-    });
-    let (places, _) = fill(offers, need, placement.promised().clone(), placement);
     Room {
         domain,
         places,
         slots,
+        spans,
     }
+}
+
+/// Places for the gang on these nodes of one domain of `level`, and how many there are by everything but addresses.
+fn arranged(
+    nodes: Vec<&Node>,
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    placement: &Placement<'_>,
+) -> (Vec<Place>, u32) {
+    let offers: Vec<Offer<'_>> = nodes
+        .into_iter()
+        .map(|node| {
+            let (slots, pools) = placement.slots(node, u32::MAX);
+            (node, slots, pools)
+        })
+        .filter(|(_, slots, _)| *slots > 0)
+        .collect();
+    let slots = sum(&offers);
+    let offers = in_order(offers, standing, level, tiers, placement.snapshot());
+    let (places, _) = fill(offers, standing.need, placement.promised().clone(), placement);
+    (places, slots)
+}
+
+/// In the order in which they are to be filled, so that the gang spans few of the closest domains: those it has begun
+/// come first, the one with most of its pods before the others.
+fn in_order<'n>(
+    offers: Vec<Offer<'n>>,
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+) -> Vec<Offer<'n>> {
+    let mut order = Vec::new();
+    let mut rest = offers;
+    if level > 0 {
+        let begun = settlements(standing, 0, tiers, snapshot);
+        let pods = |node: &Node| {
+            let domain = tiers.domain(0, &node.labels)?;
+            let pods = begun.get(&domain)?;
+            Some((Reverse(*pods), domain))
+        };
+        let (mut first, others): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|(node, ..)| !begun.is_empty() && pods(node).is_some());
+        first.sort_by_cached_key(|(node, slots, _)| (pods(node), *slots, node.name.clone()));
+        (order, rest) = (first, others);
+    }
+    let left = standing.need.saturating_sub(sum(&order));
+    order.extend(one_by_one(rest, left, standing, level, tiers, snapshot));
+    order
+}
+
+/// One closer domain after the other: those the gang has begun, then the roomiest, until all that is `left` finds room
+/// in one: the smallest such. Inside the closest domain, the fullest nodes first.
+fn one_by_one<'n>(
+    mut offers: Vec<Offer<'n>>,
+    mut left: u32,
+    standing: &Standing,
+    level: usize,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+) -> Vec<Offer<'n>> {
+    let Some(closer) = level.checked_sub(1) else {
+        offers.sort_by(|(a, fuller, _), (b, other, _)| fuller.cmp(other).then_with(|| a.name.cmp(&b.name)));
+        return offers;
+    };
+    let begun = settlements(standing, closer, tiers, snapshot);
+    let mut domains: BTreeMap<Option<Domain>, Vec<Offer<'n>>> = BTreeMap::new();
+    for offer in offers {
+        let domain = tiers.domain(closer, &offer.0.labels);
+        domains.entry(domain).or_default().push(offer);
+    }
+    let mut order = Vec::new();
+    while !domains.is_empty() {
+        let next = domains
+            .iter()
+            .map(|(domain, offers)| {
+                let pods = domain.as_ref().and_then(|domain| begun.get(domain)).copied();
+                let room = sum(offers);
+                // Nodes in no domain are close to nothing.
+                let last = domain.is_none();
+                let rank = match room.checked_sub(left) {
+                    Some(over) => (false, over),
+                    None => (true, u32::MAX - room),
+                };
+                ((last, Reverse(pods), rank), domain)
+            })
+            .min();
+        let Some(domain) = next.map(|(_, domain)| domain.clone()) else {
+            break;
+        };
+        let offers = domains.remove(&domain).unwrap_or_default();
+        let taken = sum(&offers);
+        order.extend(one_by_one(offers, left, standing, closer, tiers, snapshot));
+        left = left.saturating_sub(taken);
+    }
+    order
+}
+
+fn sum(offers: &[Offer<'_>]) -> u32 {
+    offers
+        .iter()
+        .fold(0_u32, |sum, (_, slots, _)| sum.saturating_add(*slots))
+}
+
+/// How many of the closest domains these places are in.
+fn spans(places: &[Place], tiers: &Tiers, snapshot: &ClusterSnapshot) -> u32 {
+    let domains: BTreeSet<Domain> = places
+        .iter()
+        .filter_map(|place| tiers.domain(0, &snapshot.nodes.get(&place.node)?.labels))
+        .collect();
+    count(domains.len())
 }
 
 fn add(promised: &mut Promised, pools: &[PoolSet], pods: u32) {

@@ -185,6 +185,49 @@ fn preferred_locality_never_blocks_and_keeps_together_what_it_can() {
     assert!(play(&cluster, &larger, first).iter().all(Result::is_ok));
 }
 
+/// Leaf groups, and how many nodes each has.
+type Groups<'a> = &'a [(&'a str, usize)];
+
+/// Leaf groups with so many nodes of one VF each, two to a spine.
+fn spines(groups: Groups<'_>) -> Cluster {
+    let nodes = groups.iter().enumerate().flat_map(|(at, (group, nodes))| {
+        (0..*nodes).map(move |node| (*group, format!("{group}{node}"), format!("s{}", at / 2)))
+    });
+    nodes.fold(Cluster::with_rails(1), |cluster, (group, node, spine)| {
+        cluster
+            .node_in(&node, 1, group)
+            .labelled(&node, crate::decide::annotation::SPINE, &spine)
+    })
+}
+
+#[test]
+fn a_gang_larger_than_a_leaf_group_fills_one_after_the_other_and_spans_as_few_as_can_be() {
+    // The gang's size, the leaf groups, and how many it has to span.
+    let cases: [(u32, Groups<'_>, usize); 5] = [
+        (6, &[("a", 4), ("b", 4), ("c", 4), ("d", 1)], 2),
+        // No spine has room for all of it.
+        (7, &[("a", 3), ("b", 2), ("c", 3), ("d", 2)], 3),
+        // The last part goes where it just fits.
+        (9, &[("a", 4), ("b", 1), ("c", 4), ("d", 4)], 3),
+        (5, &[("a", 4), ("b", 1), ("c", 2), ("d", 2)], 2),
+        // Of the spines, the one with whole leaf groups.
+        (4, &[("a", 2), ("b", 2), ("c", 3), ("d", 3)], 2),
+    ];
+    for (size, groups, fewest) in cases {
+        let cluster = spines(groups);
+        let gang = cluster.gang("g", size, &Locality::Preferred(Tier::LeafGroup));
+        // Whichever of equal nodes the scheduler takes.
+        for seed in 0..20 {
+            let outcome = play(&cluster, &gang, |turn, equals| (seed * 7 + turn * 5) % equals);
+            let spanned: BTreeSet<char> = outcome
+                .iter()
+                .map(|node| node.as_ref().unwrap().chars().next().unwrap())
+                .collect();
+            assert_eq!(spanned.len(), fewest, "{size} pods on {groups:?}: {outcome:?}");
+        }
+    }
+}
+
 #[test]
 fn two_preferred_gangs_choose_different_leaf_groups() {
     let cluster = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("b1", 2, "b");
