@@ -17,7 +17,6 @@ use anyhow::Context as _;
 use kube::Client;
 
 use crate::args::{CertificateSource, Command, Serve};
-use crate::cluster::index::Pods;
 use crate::config::Configuration;
 use crate::extender;
 use crate::extender::insight::LateInsight;
@@ -130,20 +129,22 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
         looking::start(admin, routes, &insight, &metrics, &readiness, &shutdown).await?;
     }
 
-    let following = match (webhook.is_some(), extender.is_some()) {
-        (false, false) => None,
-        (_, placing) => {
-            let pods = if placing { Pods::All } else { Pods::OfGangs };
-            let client = cluster().await?;
-            Some(placing::follow(
-                &client,
-                pods,
-                &configuration,
-                &readiness,
-                &metrics,
-                &shutdown,
-            ))
-        }
+    let parts = placing::Parts {
+        webhook: webhook.is_some(),
+        extender: extender.is_some(),
+    };
+    let following = if parts.webhook || parts.extender {
+        let client = cluster().await?;
+        Some(placing::follow(
+            &client,
+            parts,
+            &configuration,
+            &readiness,
+            &metrics,
+            &shutdown,
+        ))
+    } else {
+        None
     };
 
     if let (None, Some(following)) = (extender, &following) {

@@ -194,9 +194,14 @@ pub(super) fn key(object: &Object) -> Key {
         | Kind::ReservedIp
         | Kind::Subnet
         | Kind::DeviceClass => None,
-        Kind::Pod | Kind::Job | Kind::Attachment | Kind::MultusConfig | Kind::Endpoint | Kind::PodGroup => {
-            Some(metadata.namespace.as_deref().unwrap_or("default"))
-        }
+        Kind::Pod
+        | Kind::Job
+        | Kind::Attachment
+        | Kind::MultusConfig
+        | Kind::Endpoint
+        | Kind::PodGroup
+        | Kind::DeviceClaim
+        | Kind::DeviceClaimTemplate => Some(metadata.namespace.as_deref().unwrap_or("default")),
     };
     (
         namespace.unwrap_or_default().to_owned(),

@@ -309,6 +309,10 @@ pub enum Kind {
     Subnet,
     /// Kubernetes' DeviceClass.
     DeviceClass,
+    /// Kubernetes' ResourceClaim.
+    DeviceClaim,
+    /// Kubernetes' ResourceClaimTemplate.
+    DeviceClaimTemplate,
     /// Kubernetes' PodGroup.
     PodGroup,
 }
@@ -331,6 +335,8 @@ impl Kind {
             Self::Endpoint => "SpiderEndpoint",
             Self::Subnet => "SpiderSubnet",
             Self::DeviceClass => "DeviceClass",
+            Self::DeviceClaim => "ResourceClaim",
+            Self::DeviceClaimTemplate => "ResourceClaimTemplate",
             Self::PodGroup => "PodGroup",
         }
     }
@@ -339,6 +345,7 @@ impl Kind {
     #[must_use]
     pub fn api(self) -> (&'static str, &'static str, &'static str) {
         const SPIDERPOOL: &str = "spiderpool.spidernet.io";
+        const DEVICES: &str = "resource.k8s.io";
         match self {
             Self::Pod => ("", "v1", "pods"),
             Self::Node => ("", "v1", "nodes"),
@@ -352,7 +359,9 @@ impl Kind {
             Self::Lease => ("coordination.k8s.io", "v1", "leases"),
             Self::Endpoint => (SPIDERPOOL, "v2beta1", "spiderendpoints"),
             Self::Subnet => (SPIDERPOOL, "v2beta1", "spidersubnets"),
-            Self::DeviceClass => ("resource.k8s.io", "v1", "deviceclasses"),
+            Self::DeviceClass => (DEVICES, "v1", "deviceclasses"),
+            Self::DeviceClaim => (DEVICES, "v1", "resourceclaims"),
+            Self::DeviceClaimTemplate => (DEVICES, "v1", "resourceclaimtemplates"),
             Self::PodGroup => ("scheduling.k8s.io", "v1beta1", "podgroups"),
         }
     }

@@ -35,8 +35,7 @@ pub trait Progress: Send + Sync + 'static {
     fn unreadable(&self, kind: Kind, objects: usize);
 }
 
-/// The kinds that decide where a pod can go; the webhook alone needs fewer. Those it does not need come first: see
-/// [`FOR_ADMISSION`].
+/// The kinds that decide where a pod can go.
 pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Endpoint,
     Kind::Subnet,
@@ -54,18 +53,23 @@ pub const FOR_PLACEMENT: &[Kind] = &[
     Kind::Lease,
 ];
 
-/// The kinds admission goes by: without what there is one of for each pod, and of pods those of gangs alone (see [`Pods`]).
-/// What nodes offer, pools have left, and how old the fabric data is, is for warnings only.
-pub const FOR_ADMISSION: &[Kind] = match FOR_PLACEMENT {
-    [
-        Kind::Endpoint,
-        Kind::Subnet,
-        Kind::DeviceClass,
-        Kind::PodGroup,
-        others @ ..,
-    ] => others,
-    all => all,
-};
+/// The kinds admission goes by: of pods those of gangs alone (see [`Pods`]), of claims for devices those that stand for
+/// themselves, and nothing else that there is one of for each pod. What nodes offer, pools have left, and how old the fabric data is, is for warnings only.
+pub const FOR_ADMISSION: &[Kind] = &[
+    Kind::Pod,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Job,
+    Kind::Attachment,
+    Kind::MultusConfig,
+    Kind::Pool,
+    Kind::ReservedIp,
+    Kind::NodeState,
+    Kind::Lease,
+    Kind::DeviceClass,
+    Kind::DeviceClaim,
+    Kind::DeviceClaimTemplate,
+];
 
 /// Watches one kind into the index until `stop`; of Leases, the fabric import's in our `own` namespace.
 pub async fn watch(

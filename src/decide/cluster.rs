@@ -10,12 +10,13 @@ use rpds::RedBlackTreeMapSync;
 
 use super::address::Family;
 use super::amounts::Amounts;
+use super::device::{DeviceClaimRef, DeviceRequest};
 use super::endpoint::Endpoint;
 use super::fabric::Guid;
 use super::links::{LeafRates, LookedAt};
 use super::names::{
-    GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName, ProfileName,
-    ResourceName,
+    DeviceClassName, GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName,
+    ProfileName, ResourceName,
 };
 use super::network::Network;
 use super::node::{Node, SriovState};
@@ -41,6 +42,10 @@ pub struct ClusterSnapshot {
     pub waiting_plugins: Map<NodeName, u32>,
     /// Resources that some DeviceClass maps: on nodes that do not offer them, the scheduler allocates devices by claims.
     pub by_claims: Map<ResourceName, u32>,
+    /// The resources that the devices of each DeviceClass stand for.
+    pub device_classes: Map<DeviceClassName, Arc<BTreeSet<ResourceName>>>,
+    /// What ResourceClaims and their templates ask for, those that were made for single pods left out.
+    pub device_claims: Map<DeviceClaimRef, Arc<Vec<DeviceRequest>>>,
     /// All pools.
     pub pools: Map<PoolName, Arc<Pool>>,
     /// Addresses that pods of StatefulSets keep, by the pod's name.

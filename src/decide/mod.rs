@@ -12,6 +12,7 @@ pub mod claim;
 pub mod cluster;
 pub mod commitment;
 pub mod decision;
+pub mod device;
 pub mod endpoint;
 pub mod explanation;
 pub mod fabric;

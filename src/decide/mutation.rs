@@ -19,6 +19,7 @@ use super::policy::{self, Annotations, Locality, PodPolicy, Rails, Wanted};
 use super::problem::{Problem, Problems, quoted};
 use super::settings::{SchedulerMode, Settings};
 
+mod devices;
 pub(in crate::decide) mod gang;
 pub(in crate::decide) mod links;
 mod nodes;
@@ -28,6 +29,7 @@ mod pools;
 mod refusals;
 mod warnings;
 
+pub use self::devices::PodClaim;
 pub use self::gang::Owner;
 pub use self::links::problems as link_problems;
 pub use self::pod::{ContainerFacts, Hugepages, OwnNetwork, PodFacts, Told};
@@ -222,6 +224,7 @@ fn complete(
     findings.links(&interfaces);
     let pools = findings.pools(pod, &interfaces, snapshot, settings);
     findings.pod(pod, &interfaces, &needs, settings);
+    findings.devices(pod, &needs, snapshot);
     let target = findings.target(pod, policy, &needs, settings);
     let gang = gang::of(pod, policy, snapshot, settings);
     findings.locality(gang.as_ref().map(|(gang, _)| gang), snapshot, settings);

@@ -82,6 +82,10 @@ name! {
     GangName,
     /// A `spec.schedulerName`.
     SchedulerName,
+    /// A DeviceClass (`resource.k8s.io`).
+    DeviceClassName,
+    /// A ResourceClaim or a ResourceClaimTemplate.
+    DeviceClaimName,
 }
 
 /// A NetworkAttachmentDefinition by namespace and name; prints as Multus writes it, `namespace/name`.

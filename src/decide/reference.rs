@@ -271,14 +271,14 @@ fn written_entries() -> Vec<Entry> {
             &[annotation::PLACEMENT],
             "annotation of pods, JSON, written with the Binding",
             "The node, the gang's domain, and the pools reserved for each interface.",
-            r#"{"node":"n1"}"#,
+            r#"{"node":"n1","domain":"spine-1/su-01","position":"spine-1/su-01/0012/n1","pools":{"net1":["rail0"]}}"#,
         ),
         entry(
             &[annotation::FABRIC_POSITION],
             "annotation of pods, written with the Binding",
             "Where on the fabric the pod's node is, in a form that sorts neighbors next to each other. Its container reads \
              it as `POINTSMAN_FABRIC_POSITION`, unless it has a variable of that name.",
-            "su-1/n1",
+            "spine-1/su-01/0012/n1",
         ),
         entry(
             &[annotation::NUDGED],
@@ -296,7 +296,7 @@ fn written_entries() -> Vec<Entry> {
             &[annotation::FABRIC],
             "annotation of nodes, JSON",
             "What the fabric import found of the node's rails.",
-            "{}",
+            r#"{"version":1,"rails":[{"rail":0,"hca":"mlx5_0","guid":"0xa088c20300001001","leaf":"0xfc6a1c0300000100","port":12,"state":"Active","width":"4x","speed":"HDR","source":"guid"}]}"#,
         ),
         entry(
             &[annotation::FABRIC_NODES, annotation::FABRIC_DARK],

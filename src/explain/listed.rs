@@ -2,6 +2,7 @@
 
 use kube::Client;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,8 +16,13 @@ use crate::simulate::load::{Object, Place};
 /// Lists the cluster. A kind that it does not have is empty.
 pub(super) async fn cluster(client: &Client) -> Result<Cluster, ExplainError> {
     let mut cluster = Cluster::default();
-    for kind in watch::FOR_PLACEMENT {
-        for json in list(client, *kind).await? {
+    // A pod that does not exist yet is admitted, too.
+    let kinds: BTreeSet<Kind> = [watch::FOR_PLACEMENT, watch::FOR_ADMISSION]
+        .concat()
+        .into_iter()
+        .collect();
+    for kind in kinds {
+        for json in list(client, kind).await? {
             let object = Object {
                 json,
                 place: Place {

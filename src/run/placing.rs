@@ -1,6 +1,6 @@
 //! The wiring of what follows the cluster: watches into the index, and the extender on top of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,20 +34,41 @@ pub(super) struct Following {
     client: Client,
 }
 
+/// Which parts of the program this process serves.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    /// The webhook.
+    pub(super) webhook: bool,
+    /// The extender.
+    pub(super) extender: bool,
+}
+
+impl Parts {
+    /// The kinds that they go by.
+    fn kinds(self) -> BTreeSet<Kind> {
+        let admission = self.webhook.then_some(watch::FOR_ADMISSION);
+        let placement = self.extender.then_some(watch::FOR_PLACEMENT);
+        admission
+            .into_iter()
+            .chain(placement)
+            .flatten()
+            .copied()
+            .collect()
+    }
+}
+
 /// Starts the watches; readiness waits until each has listed.
 pub(super) fn follow(
     client: &Client,
-    pods: Pods,
+    parts: Parts,
     configuration: &Configuration,
     readiness: &Readiness,
     metrics: &Arc<Metrics>,
     shutdown: &Shutdown,
 ) -> Following {
+    let pods = if parts.extender { Pods::All } else { Pods::OfGangs };
     let index = Arc::new(Index::of(pods, Arc::new(configuration.decisions.clone())));
-    let kinds = match pods {
-        Pods::All => watch::FOR_PLACEMENT,
-        Pods::OfGangs => watch::FOR_ADMISSION,
-    };
+    let kinds = parts.kinds();
     let listed = kinds.iter().map(|kind| {
         (
             *kind,
@@ -59,7 +80,7 @@ pub(super) fn follow(
         metrics: Arc::clone(metrics),
         sight: Arc::default(),
     });
-    for kind in kinds {
+    for kind in &kinds {
         let reporting: Arc<dyn Progress> = progress.clone();
         let watching = watch::watch(
             client.clone(),

@@ -12,7 +12,8 @@ use crate::cluster::convert;
 use crate::cluster::multus::{self, Element};
 use crate::cluster::quantity;
 use crate::decide::annotation;
-use crate::decide::mutation::{ContainerFacts, Hugepages, OwnNetwork, Owner, PodFacts, Told};
+use crate::decide::device::DeviceClaimRef;
+use crate::decide::mutation::{ContainerFacts, Hugepages, OwnNetwork, Owner, PodClaim, PodFacts, Told};
 use crate::decide::names::{NamespaceName, ResourceName};
 use crate::decide::policy::Annotations;
 use crate::decide::problem::{Problem, Problems, quoted};
@@ -89,6 +90,8 @@ pub struct RawSpec {
     pub containers: Option<Vec<RawContainer>>,
     /// Its init containers.
     pub init_containers: Option<Vec<RawContainer>>,
+    /// The resource claims it brings.
+    pub resource_claims: Option<Vec<RawClaim>>,
 }
 
 /// See [`RawSpec`].
@@ -143,16 +146,18 @@ pub struct RawResources {
     pub requests: Option<BTreeMap<String, Quantity>>,
     /// What it is given at most.
     pub limits: Option<BTreeMap<String, Quantity>>,
-    /// Which of the pod's resource claims it uses.
-    pub claims: Option<Vec<RawClaim>>,
 }
 
-/// A use of a resource claim.
+/// A resource claim that the pod brings.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct RawClaim {
-    /// The claim's name in the pod.
+    /// Its name in the pod.
     pub name: String,
+    /// The ResourceClaim, where it is one that stands for itself.
+    pub resource_claim_name: Option<String>,
+    /// Else the ResourceClaimTemplate that it will be made from.
+    pub resource_claim_template_name: Option<String>,
 }
 
 /// A quantity, which YAML files may write as a number.
@@ -262,8 +267,11 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
         false,
         &mut problems,
     );
+    let device_claims = raw.spec.resource_claims.iter().flatten();
+    let device_claims = device_claims.map(|claim| claim.read(&namespace)).collect();
     let facts = PodFacts {
         namespace,
+        device_claims,
         name: raw
             .metadata
             .name
@@ -295,6 +303,22 @@ pub fn read(object: &RawValue, namespace: Option<&str>, settings: &Settings) -> 
             .map(Into::into),
     };
     problems.or(Arrived { raw, networks, facts })
+}
+
+impl RawClaim {
+    fn read(&self, namespace: &NamespaceName) -> PodClaim {
+        let named = |name: &Option<String>| name.as_deref().filter(|name| !name.is_empty()).map(Into::into);
+        let claim =
+            named(&self.resource_claim_name).map(|name| DeviceClaimRef::Claim(namespace.clone(), name));
+        let template = || {
+            named(&self.resource_claim_template_name)
+                .map(|name| DeviceClaimRef::Template(namespace.clone(), name))
+        };
+        PodClaim {
+            name: self.name.clone(),
+            at: claim.or_else(template),
+        }
+    }
 }
 
 fn owner(owner: &RawOwner) -> Option<Owner> {
@@ -363,12 +387,6 @@ fn containers(
                 .flatten()
                 .any(|mount| mount.name == PODNETINFO || mount.mount_path == PODNETINFO_PATH),
             hugepages: resources.map(hugepages).unwrap_or_default(),
-            claims: resources
-                .and_then(|resources| resources.claims.as_deref())
-                .unwrap_or_default()
-                .iter()
-                .map(|claim| claim.name.clone())
-                .collect(),
             locks_memory: container
                 .security_context
                 .as_ref()

@@ -117,6 +117,8 @@ fn validated(
         | Kind::Endpoint
         | Kind::Subnet
         | Kind::DeviceClass
+        | Kind::DeviceClaim
+        | Kind::DeviceClaimTemplate
         | Kind::PodGroup => None,
     }
 }

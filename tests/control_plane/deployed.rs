@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::api::{
-    Api, MUTATING_WEBHOOKS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, VALIDATING_WEBHOOKS,
+    Api, CLAIM_TEMPLATES, DEVICE_CLASSES, MUTATING_WEBHOOKS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES,
+    VALIDATING_WEBHOOKS,
 };
 use crate::harness::kubelet::Kubelet;
 use crate::harness::nodes::IbNode;
@@ -102,8 +103,43 @@ fn the_manifests_work_as_shipped_with_two_replicas_of_the_webhook() {
             })
         })
         .await;
+        a_claim_for_a_rails_devices_is_seen(plane, &profile).await;
         drop(webhooks);
     });
+}
+
+/// The pod's claim brings the VFs of its first rail already, by the DeviceClass.
+async fn a_claim_for_a_rails_devices_is_seen(plane: &ControlPlane, profile: &Profile) {
+    let class = json!({"metadata": {"name": "deployed-rail0"}, "spec": {"extendedResourceName": profile.resource(0)}});
+    plane.api.create(&DEVICE_CLASSES.all(), class).await.unwrap();
+    let request = json!({"name": "vf", "exactly": {"deviceClassName": "deployed-rail0"}});
+    let template = json!({
+        "metadata": {"name": "rail0"}, "spec": {"spec": {"devices": {"requests": [request]}}},
+    });
+    plane
+        .api
+        .create(&CLAIM_TEMPLATES.within(NAMESPACE), template)
+        .await
+        .unwrap();
+    let mut pod = pod_of("claims", profile.name());
+    pod["spec"]["resourceClaims"] = json!([{"name": "nic", "resourceClaimTemplateName": "rail0"}]);
+    pod["spec"]["containers"][0]["resources"]["claims"] = json!([{"name": "nic"}]);
+    eventually("a pod whose claim covers a rail is denied", LIMIT, async || {
+        let at = PODS.within(NAMESPACE).dry_run();
+        let created = plane.api.create(&at, pod.clone()).await;
+        let message = created.err().map_or_else(String::new, |refused| refused.message);
+        let told = format!(
+            "spec.resourceClaims, nic: found devices of {}",
+            profile.resource(0)
+        );
+        expect(message.contains(&told), || format!("{message:?}"))
+    })
+    .await;
+    plane
+        .api
+        .delete(&DEVICE_CLASSES.all().named("deployed-rail0"))
+        .await
+        .unwrap();
 }
 
 async fn create_namespace(api: &Api) {

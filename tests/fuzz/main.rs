@@ -21,6 +21,7 @@ mod engine;
 use std::sync::LazyLock;
 
 use axum::http::{Method, StatusCode};
+use pointsman::cluster::convert::device::named_resource;
 use pointsman::cluster::index::Index;
 use pointsman::cluster::multus::{Element, parse_default_network, parse_networks};
 use pointsman::config::Configuration;
@@ -282,6 +283,57 @@ fn pool_annotations() {
             "null",
             "*",
             "eth0",
+        ],
+        check: &check,
+    });
+}
+
+/// What a CEL selector of a resource claim says for certain stays certain with more conditions, and no longer is when any
+/// of them may hold.
+#[test]
+fn device_selectors() {
+    let check = |input: &[u8]| {
+        let text = text(input);
+        let Some(named) = named_resource(&text) else {
+            return "nothing certain".to_owned();
+        };
+        assert!(text.contains(named.as_str()) && text.contains("k8s.cni.cncf.io"));
+        assert_eq!(
+            named_resource(&format!("has(x.y) && {text}")).as_ref(),
+            Some(&named)
+        );
+        for doubtful in [
+            format!("{text} || true"),
+            format!("!({text})"),
+            format!("x ? {text} : true"),
+        ] {
+            assert_eq!(named_resource(&doubtful), None, "{doubtful}");
+        }
+        format!("{} parts", text.matches("&&").count())
+    };
+    fuzz(&Target {
+        name: "selectors",
+        seeds: &[
+            r#"device.attributes["k8s.cni.cncf.io"].resourceName == "x.io/rail0""#,
+            "device.driver == 'd' && 'x.io/rail0' == device.attributes['k8s.cni.cncf.io'].resourceName",
+            r#"device.capacity["a"].b.compareTo(quantity("1")) > 0 || true"#,
+        ],
+        words: &[
+            "&&",
+            "||",
+            "==",
+            "!=",
+            "(",
+            ")",
+            "[",
+            "]",
+            "\"",
+            "'",
+            "\\",
+            "?",
+            " ",
+            "x.io/rail0",
+            "device",
         ],
         check: &check,
     });

@@ -262,7 +262,7 @@ async fn links_and_partition_keys() {
 
 #[tokio::test]
 async fn warnings_of_the_day() {
-    let claims = json!([{ "name": "trainer", "resources": { "claims": [{ "name": "nics" }] } }]);
+    let claims = json!([{ "name": "nics", "resourceClaimName": "nics" }]);
     let cluster = cluster();
     cluster.with(json!({
         "apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState",
@@ -291,7 +291,7 @@ async fn warnings_of_the_day() {
         (
             "a resource claim beside the VFs",
             "t",
-            with(own("fabric/rail0", &[]), "/spec/containers", claims),
+            with(own("fabric/rail0", &[]), "/spec/resourceClaims", claims),
         ),
     ];
     insta::assert_snapshot!(shown_in(&cluster, cases, "/").await);

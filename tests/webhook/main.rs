@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod bytes;
 mod cluster;
 mod http;
 mod properties;

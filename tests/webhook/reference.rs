@@ -1,4 +1,5 @@
-//! `docs/annotations.md` says what the code does: it is made from it, and each example goes through the webhook.
+//! README and `docs/annotations.md` say what the code does: they are made from it, and each example goes through the
+//! webhook.
 
 use core::fmt::Write as _;
 use std::collections::BTreeSet;
@@ -12,19 +13,39 @@ use crate::cluster::{Cluster, ib_network, namespace, operations, pod};
 
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
-/// The page. A table cell cannot hold a bar or a new line; none of the texts has one.
+/// Where README has the reference; what stands between the two is made.
+const BEGIN: &str = "<!-- Made from src/decide/reference.rs by `make bless`: change it there. -->\n";
+const END: &str = "<!-- Until here. -->\n";
+
+/// The page.
 fn page() -> String {
-    let mut text = String::from(
-        "# Annotations and labels\n\nMade from `src/decide/reference.rs` by `make bless`: change it there. How to come from other \
-         webhooks: [migrating.md](migrating.md).\n",
-    );
+    "# Annotations and labels\n\nMade from `src/decide/reference.rs` by `make bless`: change it there. How to come from other \
+     webhooks: [migrating.md](migrating.md).\n"
+        .to_owned()
+        + &reference("##")
+}
+
+/// README as it stands, with the reference as it should be.
+fn readme(stands: &str) -> String {
+    let (before, rest) = stands
+        .split_once(BEGIN)
+        .expect("README says where the reference begins");
+    let (_, after) = rest
+        .split_once(END)
+        .expect("README says where the reference ends");
+    format!("{before}{BEGIN}{}\n{END}{after}", reference("###"))
+}
+
+/// Everything, below headings of this level. A table cell cannot hold a bar or a new line; none of the texts has one.
+fn reference(heading: &str) -> String {
+    let mut text = String::new();
     for Section {
         title,
         about,
         entries,
     } in sections()
     {
-        write!(text, "\n## {title}\n\n{about}\n\n").unwrap();
+        write!(text, "\n{heading} {title}\n\n{about}\n\n").unwrap();
         text += "| key | value | meaning |\n|---|---|---|\n";
         for Entry {
             keys, value, meaning, ..
@@ -48,13 +69,19 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_is_what_the_code_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/annotations.md");
-    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
-        std::fs::write(&path, page()).unwrap();
-    }
-    let stands = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(stands, page(), "run `make bless`");
+fn the_page_and_the_readme_are_what_the_code_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stand = |file: &str, wanted: fn(&str) -> String| {
+        let path = root.join(file);
+        let stands = std::fs::read_to_string(&path).unwrap();
+        if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+            std::fs::write(&path, wanted(&stands)).unwrap();
+        }
+        let stands = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(stands, wanted(&stands), "{file}: run `make bless`");
+    };
+    stand("docs/annotations.md", |_| page());
+    stand("README.md", readme);
 }
 
 #[test]
@@ -96,6 +123,19 @@ fn every_key_is_in_it() {
             );
         }
     }
+}
+
+/// Those that programs read are read by the very code.
+#[test]
+fn examples_of_what_is_written_can_be_read() {
+    let written = sections().pop().unwrap().entries;
+    let example = |key: &str| written.iter().find(|entry| entry.keys[0] == key).unwrap().example;
+    let rails = pointsman::cluster::fabric::parse("node n1", example(annotation::FABRIC)).unwrap();
+    assert_eq!(rails.len(), 1);
+    let placement: Value = serde_json::from_str(example(annotation::PLACEMENT)).unwrap();
+    assert_eq!(placement["position"], example(annotation::FABRIC_POSITION));
+    let injected: Value = serde_json::from_str(example(annotation::INJECTED)).unwrap();
+    assert_eq!(injected["version"], 1);
 }
 
 /// Each example on its own, on a pod of the profile.

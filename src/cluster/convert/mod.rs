@@ -3,6 +3,7 @@
 //! A value that cannot be read becomes a [`Problem`] that names object, field, what was found and what is
 //! expected; the rest of the object, and every other object, is unaffected.
 
+pub mod device;
 pub mod endpoint;
 pub mod network;
 pub mod node;

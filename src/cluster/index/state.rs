@@ -1,6 +1,7 @@
 //! The maps behind the index, and what each change of one of them means for the others.
 
 mod counts;
+mod devices;
 mod pools;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,9 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use self::devices::claim_ref;
 use super::{Key, key, rates};
-use crate::cluster::convert::{endpoint, network, node, pod, pool, sriov};
+use crate::cluster::convert::{device, endpoint, network, node, pod, pool, sriov};
 use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, Family};
@@ -175,10 +177,22 @@ impl State {
                 result
             }
             Kind::DeviceClass => {
-                let name = object.data.pointer("/spec/extendedResourceName");
-                let resource = name.and_then(Value::as_str).map(ResourceName::from);
-                self.put_device_class(key, resource);
-                Ok(())
+                let class = device::class(object);
+                let result = class.as_ref().map(drop).map_err(|problem| problem.clone().into());
+                self.put_device_class(key, Some(class.unwrap_or_default()));
+                result
+            }
+            Kind::DeviceClaim => {
+                let asked = device::claim(object);
+                let result = asked.as_ref().map(drop).map_err(|problem| problem.clone().into());
+                self.put_device_claim(claim_ref(kind, key), asked.unwrap_or_default());
+                result
+            }
+            Kind::DeviceClaimTemplate => {
+                let asked = device::template(object);
+                let result = asked.as_ref().map(drop).map_err(|problem| problem.clone().into());
+                self.put_device_claim(claim_ref(kind, key), asked.ok());
+                result
             }
             Kind::PodGroup => {
                 let count = object.data.pointer("/spec/schedulingPolicy/gang/minCount");
@@ -247,6 +261,9 @@ impl State {
                 self.refresh_subnet(&key.1, settings);
             }
             Kind::DeviceClass => self.put_device_class(key, None),
+            Kind::DeviceClaim | Kind::DeviceClaimTemplate => {
+                self.put_device_claim(claim_ref(kind, key), None);
+            }
             Kind::PodGroup => {
                 self.snapshot.pod_groups.remove_mut(&pod_group(key));
             }
@@ -286,7 +303,7 @@ impl State {
             Kind::Lease => self.looked.map(|_| cluster(LEASE)).into_iter().collect(),
             Kind::Endpoint => self.endpoints.iter().cloned().collect(),
             Kind::Subnet => self.subnets.keys().cloned().collect(),
-            Kind::DeviceClass => self.device_classes.keys().cloned().collect(),
+            Kind::DeviceClass | Kind::DeviceClaim | Kind::DeviceClaimTemplate => self.keys_of_devices(kind),
             Kind::PodGroup => {
                 let key = |at: &GangRef| (at.namespace.to_string(), at.name.to_string());
                 self.snapshot.pod_groups.keys().map(key).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Owner, Place};
+use super::{Owner, Place, PodClaim};
 use crate::decide::names::{ContainerName, NamespaceName, NetworkRef, PodName, ResourceName, SchedulerName};
 use crate::decide::network::Selection;
 use crate::decide::pod::PoolRequest;
@@ -43,6 +43,8 @@ pub struct PodFacts {
     pub owner: Option<Owner>,
     /// The PodGroup of Kubernetes' own that it joins (`spec.schedulingGroup`).
     pub pod_group: Option<String>,
+    /// The resource claims it brings.
+    pub device_claims: Vec<PodClaim>,
 }
 
 /// A network that the user listed.
@@ -66,8 +68,6 @@ pub struct ContainerFacts {
     pub requests: BTreeMap<ResourceName, u32>,
     /// Extended resources it is limited to.
     pub limits: BTreeMap<ResourceName, u32>,
-    /// The pod's resource claims it uses.
-    pub claims: Vec<String>,
     /// It can lock memory as it is: by capability or because it is privileged.
     pub locks_memory: bool,
     /// What its own variables tell it already.
@@ -130,6 +130,7 @@ impl PodFacts {
             pools: Ok(PoolRequest::None),
             owner: None,
             pod_group: None,
+            device_claims: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pools::Pools;
 use super::{
     ClusterSnapshot, DEFAULT_SCHEDULER, Interface, PodFacts, PodPolicy, Rails, ResourceName, SchedulerMode,
-    Settings, annotation,
+    Settings, annotation, devices,
 };
 use crate::decide::claim::Demand;
 use crate::decide::links::is_stale;
@@ -59,7 +59,7 @@ pub(super) fn of_the_day(
         full(pools),
         closed(pools),
         mode_unknown(interfaces, snapshot),
-        claims(pod, needs),
+        devices::warning(pod, needs, snapshot),
         old_fabric_data(snapshot, settings).filter(|_| !needs.is_empty()),
     ]
     .into_iter()
@@ -145,24 +145,7 @@ fn mode_unknown(interfaces: &[Interface<'_>], snapshot: &ClusterSnapshot) -> Opt
         })
 }
 
-/// A pod that brings resource claims, too. Multus looks for a network's devices among those of claims as well, by an
-/// attribute of the device in its ResourceSlice; which devices a claim will bring depends on its DeviceClass and on
-/// the node. So whether it covers a network's resource already cannot be known from the pod, and it is only told.
-fn claims(pod: &PodFacts, needs: &BTreeMap<&ResourceName, u32>) -> Option<String> {
-    let resource = needs.keys().next()?;
-    let (_, container) = pod
-        .all_containers()
-        .find(|(_, container)| container.lasting && !container.claims.is_empty())?;
-    let claim = container.claims.first()?;
-    Some(format!(
-        "container {} uses resource claim {claim}: where it brings the VFs of {resource}{}, the pod gets them twice; \
-         keep either the claim or the networks",
-        container.name,
-        and_more(needs.len().saturating_sub(1))
-    ))
-}
-
-fn and_more(count: usize) -> String {
+pub(super) fn and_more(count: usize) -> String {
     match count {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -54,6 +54,12 @@ pub(crate) const VALIDATING_WEBHOOKS: Kind = kind(
     "ValidatingWebhookConfiguration",
     "validatingwebhookconfigurations",
 );
+pub(crate) const DEVICE_CLASSES: Kind = kind("resource.k8s.io/v1", "DeviceClass", "deviceclasses");
+pub(crate) const CLAIM_TEMPLATES: Kind = kind(
+    "resource.k8s.io/v1",
+    "ResourceClaimTemplate",
+    "resourceclaimtemplates",
+);
 pub(crate) const POOLS: Kind = kind("spiderpool.spidernet.io/v2beta1", "SpiderIPPool", "spiderippools");
 pub(crate) const RESERVED_IPS: Kind = kind(
     "spiderpool.spidernet.io/v2beta1",

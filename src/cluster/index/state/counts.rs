@@ -7,7 +7,7 @@ use crate::decide::names::{NodeName, ResourceName};
 
 impl State {
     /// A DeviceClass maps a resource, another one, or none any more.
-    pub(super) fn put_device_class(&mut self, key: &Key, resource: Option<ResourceName>) {
+    pub(super) fn count_device_class(&mut self, key: &Key, resource: Option<ResourceName>) {
         let before = match resource.clone() {
             Some(resource) => self.device_classes.insert(key.clone(), resource),
             None => self.device_classes.remove(key),
