@@ -198,7 +198,8 @@ fn foreign_entries() -> Vec<Entry> {
             "as Spiderpool documents them, on pods and (the defaults) on namespaces",
             "Which pools an interface may get its addresses from, by Spiderpool's own precedence. Choices that can never \
              work are denied: a pool that does not exist or is of the wrong family, one pool for several rails, a list \
-             that does not match the interfaces.",
+             that does not match the interfaces. Where the pools of two rails only overlap, nodes on which both could \
+             get the same address are refused.",
             r#"[{"interface":"net1","ipv4":["rail0"]}]"#,
         ),
     ]

@@ -219,6 +219,9 @@ fn more_vfs_than_networks(pod: &PodFacts, needs: &BTreeMap<&ResourceName, u32>) 
     })
 }
 
+/// Whether Spiderpool's webhook is on is not looked up: it acts on nothing but its keys, may be registered under any
+/// name, and to read the API server's webhook configurations is a right this part does not need otherwise. `pointsman
+/// check` reads them, and tells where it is on.
 fn spiderpool(policy: &PodPolicy) -> Option<String> {
     policy.spiderpool_key.map(|key| {
         format!(
