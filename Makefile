@@ -15,8 +15,8 @@ export POINTSMAN_CACHE := $(CACHE)
 FAST_TESTS := $(filter-out control_plane storm fabric packaging bundle page,$(shell awk '/^\[\[test\]\]/ {test = 1; next} /^\[/ {test = 0} \
 	test && /^name *=/ {gsub(/"/, "", $$3); print $$3}' Cargo.toml))
 
-# The Subnet Manager, the simulated fabric it manages, and the tools that dump it.
-FABRIC_PACKAGES := opensm ibsim-utils infiniband-diags
+# The Subnet Manager, the simulated fabric it manages, the tools that dump it, and what runs a recipe of the docs.
+FABRIC_PACKAGES := opensm ibsim-utils infiniband-diags python3
 
 DEMO := manifests/examples/demo
 
@@ -32,7 +32,7 @@ go = command -v go >/dev/null || $(call missing,Go is missing: install 1.26 or l
 
 # A real OpenSM on a simulated fabric. Debian packages: root gets them installed, others are told.
 fabric_tools = export PATH="$$PATH:/usr/sbin:/sbin"; \
-	has_fabric_tools() { for tool in opensm ibsim ibnetdiscover iblinkinfo; do command -v $$tool >/dev/null || return 1; done; }; \
+	has_fabric_tools() { for tool in opensm ibsim ibnetdiscover iblinkinfo python3; do command -v $$tool >/dev/null || return 1; done; }; \
 	has_fabric_tools || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get update -q && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(FABRIC_PACKAGES); } >&2; } || true; \
 	has_fabric_tools || $(call missing,OpenSM and its simulator are missing: install them with 'apt-get install $(FABRIC_PACKAGES)'.)

@@ -137,6 +137,35 @@ fn the_answer_in_json_is_what_programs_were_promised() {
 }
 
 #[test]
+fn old_fabric_data_is_told_of_a_pod_that_is_placed_as_well() {
+    let old = "tests/scenarios/fabric/old-data.yaml";
+    let explained = json(&pointsman(&[
+        "explain", "p", "--from", CLUSTER, "--from", old, "-o", "json",
+    ]));
+    assert!(
+        explained["oldFabricDataHours"].as_u64().unwrap() > 24,
+        "{explained}"
+    );
+    let table = pointsman(&["explain", "p", "--from", CLUSTER, "--from", old]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        table.contains("h old, more than fabric.maxAge: rails that were dark"),
+        "{table}"
+    );
+    let fresh = json(&pointsman(&[
+        "explain",
+        "p",
+        "--from",
+        CLUSTER,
+        "--from",
+        "tests/scenarios/fabric/unknown-state.yaml",
+        "-o",
+        "json",
+    ]));
+    assert!(fresh["oldFabricDataHours"].is_null(), "{fresh}");
+}
+
+#[test]
 fn the_smallest_change_made_in_the_files_lets_the_pod_run() {
     let scenario = "tests/scenarios/reasons/pool-empty.yaml";
     let output = pointsman(&["explain", "-o", "json", "younger", "--from", CLUSTER, scenario]);

@@ -328,7 +328,72 @@ fn the_fabric_is_shown_to_programs_and_as_a_picture() {
     // A square for each rail, and one for each of the four meanings.
     let rails = 64 * 4 + 2;
     assert_eq!(svg.matches("<g><title>").count(), rails + 4);
+    assert_eq!(squares(&svg), [rails, 0, 0, 0]);
     let dot = out(&topology(&["show", &dump, "-o", "dot"]));
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());
     assert_eq!(dot.matches("color=\"#2e7d32\"").count(), rails);
+}
+
+/// How many rails a picture shows as up, slow, not active and dark, the four of its legend left out.
+fn squares(svg: &str) -> [usize; 4] {
+    // Told apart by form as well as by color: a bar, a cross, a dashed frame.
+    let squares = || svg.lines().filter(|line| line.starts_with("<g><title>"));
+    let having = |mark: &str| squares().filter(|line| line.contains(mark)).count();
+    let [bars, crosses, dashes] = [having("stroke-width"), having("L"), having("stroke-dasharray")];
+    [
+        squares().count() - bars - crosses - dashes - 1,
+        bars - 1,
+        crosses - 1,
+        dashes - 1,
+    ]
+}
+
+#[test]
+fn dark_and_slow_rails_stand_out_in_the_picture() {
+    // What the last import left on the nodes: only that tells which rails should be there.
+    let dump = fixture("fat8/ibnetdiscover.txt");
+    let imported = json(&topology(&["import", &dump, "--dry-run", "-o", "json"]));
+    let nodes: Vec<Value> = imported["nodes"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, found)| {
+            serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": found["labels"],
+                "annotations": {"pointsman.io/fabric": found["fabric"].to_string()}}})
+        })
+        .collect();
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": nodes});
+    let (_folder, nodes) = scratch("nodes.json", &list.to_string());
+    // Two cables are cut; one more runs at half its width, one has not been configured.
+    let faults = fs::read_to_string(fixture("fat8/faults/iblinkinfo-l.txt")).unwrap();
+    let state: String = faults
+        .lines()
+        .map(|line| {
+            let slow = line.replace("( 4X  ", "( 2X  ");
+            let idle = line.replace("Active/  LinkUp", "Initialize/  LinkUp");
+            let is = |guid: &str| line.contains(guid);
+            match (is("0xa088c20300006001"), is("0xa088c20300003001")) {
+                (true, _) => slow,
+                (_, true) => idle,
+                _ => line.to_owned(),
+            }
+        })
+        .map(|line| line + "\n")
+        .collect();
+    let (_folder, state) = scratch("state.txt", &state);
+    let shown = topology(&[
+        "show",
+        state.to_str().unwrap(),
+        "--nodes",
+        nodes.to_str().unwrap(),
+        "-o",
+        "svg",
+    ]);
+    assert!(shown.status.success(), "{}", err(&shown));
+    let svg = out(&shown);
+    assert_eq!(squares(&svg), [18 - 4, 1, 1, 2]);
+    assert!(
+        svg.contains("<title>node06 rail 0 mlx5_0: Active at leaf03/3 2xHDR</title>"),
+        "{svg}"
+    );
 }

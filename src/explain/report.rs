@@ -41,6 +41,9 @@ pub struct Report {
     pub rails: Vec<RailReport>,
     /// Its gang.
     pub gang: Option<GangReport>,
+    /// How many hours old the fabric data is, where it is older than `fabric.maxAge`: dark and slow rails then speak
+    /// against nodes, and refuse none.
+    pub old_fabric_data_hours: Option<u64>,
 }
 
 /// One reason against some nodes.
@@ -162,6 +165,7 @@ impl Report {
             gang,
             fits,
             against,
+            old_fabric,
             ways,
         } = explanation;
         let (word, node) = match standing {
@@ -192,6 +196,7 @@ impl Report {
             claim: claim.as_ref().map(ClaimReport::of),
             rails: rails.iter().map(RailReport::of).collect(),
             gang: gang.as_ref().map(GangReport::of),
+            old_fabric_data_hours: old_fabric.map(|age| age.as_secs() / 3600),
             ..Self::nothing(pod, word)
         }
     }
@@ -229,6 +234,7 @@ impl Report {
             claim: None,
             rails: Vec::new(),
             gang: None,
+            old_fabric_data_hours: None,
         }
     }
 }

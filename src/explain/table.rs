@@ -20,6 +20,13 @@ pub fn write_table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     if let Some(gang) = &report.gang {
         write_gang(gang, out)?;
     }
+    if let Some(hours) = report.old_fabric_data_hours {
+        writeln!(
+            out,
+            "\nWhat the Subnet Manager says of the fabric is {hours} h old, more than fabric.maxAge: rails that were dark or \
+             slow speak against a node, and refuse none; see that pointsman topology import runs"
+        )?;
+    }
     Ok(())
 }
 

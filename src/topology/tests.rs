@@ -204,6 +204,37 @@ fn chassis_groups_and_full_listing_say_the_same_as_the_plain_text() {
     );
 }
 
+/// `ibnetdiscover -g` adds to a port of a modular switch the number on its housing, on both sides of a link.
+#[test]
+fn numbers_on_the_housing_change_nothing() {
+    let plain = text("fat8/ibnetdiscover.txt");
+    let marked: String = plain
+        .lines()
+        .map(|line| {
+            let line = if line.starts_with('[') {
+                // The link's own port and the port across: `[1](guid)` has its number behind the first bracket, too.
+                line.replacen(']', "][ext 3]", 1).replacen("\"[", "\"@[", 1)
+            } else {
+                line.to_owned()
+            };
+            match line.split_once("\"@[") {
+                Some((own, across)) => format!("{own}\"[{}\n", across.replacen(']', "][ext 12]", 1)),
+                None => line + "\n",
+            }
+        })
+        .collect();
+    assert!(
+        marked.contains("[1][ext 3](") && marked.contains("[1][ext 12]("),
+        "{marked}"
+    );
+    let (plain, marked) = (parse(&plain).unwrap(), parse(&marked).unwrap());
+    assert_eq!(plain.switches.len(), 6);
+    assert_eq!(
+        (plain.switches, plain.ports, plain.cables),
+        (marked.switches, marked.ports, marked.cables)
+    );
+}
+
 #[test]
 fn a_file_that_was_cut_off_is_refused_wherever_the_cut_is() {
     let whole = text("fat8/ibnetdiscover.txt");

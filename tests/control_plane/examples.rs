@@ -5,7 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::api::{JOBS, Kind, MULTUS_CONFIGS, NAMESPACES, POOLS, kind};
+use crate::harness::api::{
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DEPLOYMENTS, JOBS, Kind, MULTUS_CONFIGS, NAMESPACES, POOLS,
+    ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, kind,
+};
 use crate::harness::tools::files_in;
 use crate::harness::{plane, run};
 
@@ -14,6 +17,7 @@ const POLICIES: Kind = kind(
     "SriovNetworkNodePolicy",
     "sriovnetworknodepolicies",
 );
+const CRON_JOBS: Kind = kind("batch/v1", "CronJob", "cronjobs");
 const POOL_CONFIGS: Kind = kind(
     "sriovnetwork.openshift.io/v1",
     "SriovNetworkPoolConfig",
@@ -25,16 +29,25 @@ fn the_api_server_takes_every_example_as_it_is() {
     run(async {
         let api = &plane::shared().await.api;
         let mut seen = Vec::new();
-        for file in files_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples")) {
-            if file.is_dir() {
-                continue;
-            }
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples");
+        let files = files_in(&examples)
+            .into_iter()
+            .chain(files_in(&examples.join("fabric")));
+        // What is in demo/ is what a cluster would show, and for `simulate`.
+        for file in files.filter(|file| file.is_file()) {
             let objects: Vec<Value> =
                 serde_saphyr::from_multiple(&fs::read_to_string(&file).unwrap()).unwrap();
             for mut object in objects {
                 let name = object["kind"].as_str().unwrap().to_owned();
                 let of_kind = match name.as_str() {
+                    "ClusterRole" => CLUSTER_ROLES,
+                    "ClusterRoleBinding" => CLUSTER_ROLE_BINDINGS,
+                    "CronJob" => CRON_JOBS,
+                    "Deployment" => DEPLOYMENTS,
                     "Job" => JOBS,
+                    "Role" => ROLES,
+                    "RoleBinding" => ROLE_BINDINGS,
+                    "ServiceAccount" => SERVICE_ACCOUNTS,
                     "Namespace" => NAMESPACES,
                     "SpiderIPPool" => POOLS,
                     "SpiderMultusConfig" => MULTUS_CONFIGS,
@@ -53,13 +66,18 @@ fn the_api_server_takes_every_example_as_it_is() {
                 if let Err(refused) = api.validate(&at, &object).await {
                     panic!("{}, {name}: {}", file.display(), refused.message);
                 }
-                object["spec"]["noSuchField"] = json!(1);
+                match object.get_mut("spec") {
+                    Some(spec) => spec["noSuchField"] = json!(1),
+                    None => object["noSuchField"] = json!(1),
+                }
                 let refused = api.validate(&at, &object).await.unwrap_err().message;
                 assert!(refused.contains("noSuchField"), "{refused}");
                 seen.push(name);
             }
         }
         for kind in [
+            "CronJob",
+            "Deployment",
             "Job",
             "SpiderIPPool",
             "SpiderMultusConfig",

@@ -91,8 +91,12 @@ impl Import {
     }
 
     fn run(&self, args: &[&str]) -> Output {
+        self.topology(&[&["import"], args].concat())
+    }
+
+    fn topology(&self, args: &[&str]) -> Output {
         Command::new(our_binary())
-            .args(["topology", "import"])
+            .arg("topology")
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             .output()
@@ -206,8 +210,52 @@ fn an_import_writes_what_is_new_and_nothing_else_and_a_watch_goes_on_from_there(
             );
         }
 
+        look(&import);
         follow(plane, &import, &names).await;
     });
+}
+
+/// Without a dump, what the nodes carry is shown, checked and measured.
+fn look(import: &Import) {
+    let shown = import.topology(&["show"]);
+    assert!(shown.status.success(), "{}", text(&shown));
+    let tree = text(&shown);
+    for line in [
+        "  leaf group lg-fc6a1c0300000100: 2 hosts, 1 leaf",
+        "    import-node07: 2 rails, Unknown 4xHDR",
+    ] {
+        assert!(tree.lines().any(|shown| shown == line), "{line}: {tree}");
+    }
+    let picture = import.topology(&["show", "-o", "svg"]);
+    assert_eq!(text(&picture).matches("<g><title>import-node").count(), 16);
+
+    let checked = import.topology(&["check", "--max-age", "36500d", "-o", "json"]);
+    assert!(checked.status.success(), "{}", text(&checked));
+    let rows: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let answer = |rows: &Value, id: &str| {
+        let rows = rows["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["id"] == id);
+        row.unwrap_or_else(|| panic!("{id}: {rows:?}"))["answer"].clone()
+    };
+    assert_eq!(
+        (answer(&rows, "age"), answer(&rows, "dark")),
+        (json!("yes"), json!("yes"))
+    );
+    let old = import.topology(&["check", "--max-age", "1s", "-o", "json"]);
+    assert_eq!(old.status.code(), Some(1), "{}", text(&old));
+    let rows: Value = serde_json::from_slice(&old.stdout).unwrap();
+    assert_eq!(answer(&rows, "age"), "no");
+
+    let distance = |one: &str, other: &str| {
+        let measured = import.topology(&["distance", one, other, "-o", "json"]);
+        assert!(measured.status.success(), "{}", text(&measured));
+        serde_json::from_slice::<Value>(&measured.stdout).unwrap()
+    };
+    let near = distance("import-node01", "import-node02").to_string();
+    let far = distance("import-node01", "import-node03").to_string();
+    assert!(near != far, "{near}");
+    let nowhere = import.topology(&["distance", "import-node01", "no-such-node"]);
+    assert!(!nowhere.status.success(), "{}", text(&nowhere));
 }
 
 /// Links go and come back in a file that is written again in place, as OpenSM does it.

@@ -10,6 +10,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 pub use self::change::{Change, Opening};
@@ -22,6 +23,7 @@ use super::cluster::ClusterSnapshot;
 use super::commitment::{Commitments, Place};
 use super::decision::rank;
 use super::gang;
+use super::links::is_stale;
 use super::names::{GangRef, InterfaceName, NodeName, PodRef, PoolName};
 use super::placement::{Counting, Placement, Verdict};
 use super::pod::{Phase, Pod};
@@ -48,6 +50,8 @@ pub struct Explanation {
     pub fits: Vec<(NodeName, Score)>,
     /// What keeps it from the others, the most nodes first.
     pub against: Vec<Against>,
+    /// How old the fabric data is, where it is too old to refuse by.
+    pub old_fabric: Option<Duration>,
     /// What would let it run, the smallest first, of different kinds; nothing for a pod that runs or fits.
     pub ways: Vec<Way>,
 }
@@ -159,6 +163,7 @@ pub fn explain(
         gang: None,
         fits: Vec::new(),
         against: Vec::new(),
+        old_fabric: None,
         ways: Vec::new(),
     };
     let (fits, hurdles) = match &claim {
@@ -169,6 +174,10 @@ pub fn explain(
         explanation.rails = rails(&claim, &snapshot, commitments, settings);
         explanation.gang = gang_standing(&claim, &hurdles, &snapshot, commitments, settings);
         explanation.against = tally(&hurdles);
+        explanation.old_fabric = snapshot
+            .fabric
+            .filter(|_| !claim.vfs.is_empty() && is_stale(&snapshot, settings))
+            .map(|fabric| fabric.age);
         explanation.claim = Some(claim);
     } else {
         explanation.against = tally(&hurdles);
