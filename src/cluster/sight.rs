@@ -1,14 +1,19 @@
 //! Whether the watch of pods shows what happens.
 //!
 //! While the API server is away nobody sees pods being bound, and time says nothing about a promise: it must not lapse
-//! because nobody could see that it was kept.
+//! because nobody could see that it was kept. Nor is anything decided meanwhile: another extender may have led, and
+//! bound pods that do not show yet.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A watch that broke is tried again with pauses of at most 30 s (kube's default backoff), and breaks again each time
-/// while the API server is away. One that is quiet for longer than that has been taken up again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(35);
+use super::watch;
+
+/// A watch that broke is tried again after a pause of at most [`watch::LONGEST_PAUSE`], and breaks again each time while
+/// the API server is away; a try gives up when nobody answers for 30 s (kube's own limit for a connection). One that
+/// is quiet for longer than both has been taken up again. In a cluster where something happens that shows sooner: a
+/// pod that the scheduler cannot get placed gets a new condition.
+const LONGEST_PAUSE: Duration = Duration::from_secs(31).saturating_add(watch::LONGEST_PAUSE);
 
 /// What is known of the watch of pods.
 #[derive(Debug, Default)]

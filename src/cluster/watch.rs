@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::{TryStreamExt as _, pin_mut};
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,38 @@ use crate::decide::problem::chain;
 /// How long to wait before asking again for a kind the cluster does not have. Somebody may install it at any
 /// time, and then pods must not wait long; asking costs one small request.
 const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
+
+/// How long to wait before a broken watch is started again, at first and at most. kube's own pauses grow to 30 s, and as
+/// long as pods are not watched nothing is decided: a cluster whose API server is back must not wait for that.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// The pauses between tries to start a broken watch again.
+struct Pauses {
+    next: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// What a watch reports of itself.
 pub trait Progress: Send + Sync + 'static {
@@ -145,7 +178,7 @@ async fn follow_some<K>(
 ) where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let stream = watcher(api, which).default_backoff();
+    let stream = watcher(api, which).backoff(Pauses::default());
     pin_mut!(stream);
     let mut listed: BTreeSet<Key> = BTreeSet::new();
     let mut absent_said = false;
@@ -213,4 +246,18 @@ fn is_absent(error: &watcher::Error) -> bool {
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return false,
     };
     list::is_absent(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_begin_anew_once_something_came() {
+        let mut pauses = Pauses::default();
+        let millis: Vec<u128> = pauses.by_ref().take(6).map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [500, 1000, 2000, 4000, 4000, 4000]);
+        pauses.reset();
+        assert_eq!(pauses.next(), Some(FIRST_PAUSE));
+    }
 }

@@ -45,6 +45,14 @@ pub struct GangHold {
 }
 
 impl GangHold {
+    /// For how many pods there are places.
+    #[must_use]
+    pub fn pods(&self) -> u32 {
+        self.places
+            .iter()
+            .fold(0, |sum, place| sum.saturating_add(place.pods))
+    }
+
     /// What is left of it once pods that took their places are seen bound; none when nothing has changed.
     #[must_use]
     pub fn settled(&self, members: &Members) -> Option<Self> {

@@ -1,18 +1,18 @@
 //! Gangs that have begun: some of their pods are bound, and others wait. One that must run in one domain and never gets
 //! whole is worth nothing and keeps others out. So where all that it still needs has room there, the room is held for as
-//! long as its pods wait, also after a restart, and after its places were given up because its pods came late. Where
-//! only a part has room nothing is held: another gang may be whole with it.
+//! long as its pods wait, also after a restart, and after places were given up because its pods came late. Where
+//! only a part has room nothing more is held: another gang may be whole with it.
 
 use std::time::Instant;
 
 use super::ledger::{Book, Ledger};
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::decision::decide;
-use crate::decide::names::NodeName;
+use crate::decide::names::{NodeName, PodUid};
 use crate::decide::policy::Locality;
 use crate::decide::settings::Settings;
 
-/// Holds the rest of every gang that has begun, needs to be in one domain, and holds nothing.
+/// Holds the rest of every gang that has begun, needs to be in one domain, and holds less than its waiting pods need.
 pub(super) fn hold_the_rest(
     ledger: &Ledger,
     book: &mut Book,
@@ -22,23 +22,43 @@ pub(super) fn hold_the_rest(
 ) {
     for (at, members) in &snapshot.gangs {
         let begun = !members.bound.is_empty() && !members.pending.is_empty();
-        if !begun || book.commitments().gangs.contains_key(at) || !book.is_to_be_held(at, now) {
+        if !begun {
             continue;
         }
-        hold_one(ledger, book, members, snapshot, settings, now);
+        let waiting = waiting(members, book);
+        if book.held_for(at) < waiting && book.is_to_be_held(at, now) {
+            hold_one(ledger, book, members, waiting, snapshot, settings, now);
+        }
     }
+}
+
+/// How many pods of the gang wait without a promise of their own.
+fn waiting(members: &Members, book: &Book) -> u32 {
+    let promised = |uid: &&PodUid| {
+        let promise = book.commitments().pods.get(*uid);
+        promise.is_some_and(|promise| promise.node.is_some())
+    };
+    let waiting = members.pending.iter().filter(|uid| !promised(uid)).count();
+    u32::try_from(waiting).unwrap_or(u32::MAX)
 }
 
 fn hold_one(
     ledger: &Ledger,
     book: &mut Book,
     members: &Members,
+    waiting: u32,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
     now: Instant,
 ) {
-    let waiting = members.pending.iter().find_map(|uid| snapshot.pending.get(uid));
-    let Some(pod) = waiting else { return };
+    let promises = &book.commitments().pods;
+    let pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
+    let mut pods = pods.filter(|pod| {
+        promises
+            .get(&pod.at.uid)
+            .is_none_or(|promise| promise.node.is_none())
+    });
+    let Some(pod) = pods.next() else { return };
     let Ok(Some(gang)) = &pod.gang else { return };
     if !matches!(
         gang.locality.as_ref().unwrap_or(&settings.locality),
@@ -48,11 +68,10 @@ fn hold_one(
     }
     let everywhere: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
     let decision = decide(pod, &everywhere, snapshot, book.commitments(), settings);
-    if let Some((gang, hold)) = decision.gang {
-        let places = hold.places.iter().map(|place| place.pods).sum::<u32>();
-        if usize::try_from(places).is_ok_and(|places| places >= members.pending.len()) {
-            ledger.hold_gang(book, gang, Some(hold), now);
-        }
+    if let Some((gang, hold)) = decision.gang
+        && hold.pods() >= waiting
+    {
+        ledger.hold_gang(book, gang, Some(hold), now);
     }
 }
 
@@ -62,6 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::decide::commitment::{Commitment, GangHold};
     use crate::decide::policy::Tier;
     use crate::decide::testing::Cluster;
     use crate::extender::ledger::Lifetimes;
@@ -107,6 +127,36 @@ mod tests {
             "one VF is left"
         );
         assert_eq!(others_fit(&begun(&required), 2, late), [false, false]);
+    }
+
+    #[test]
+    fn places_that_a_gang_has_lost_are_held_again_and_those_of_pods_with_a_promise_are_not_held_twice() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required);
+        let ledger = Ledger::new(Arc::new(Arc::new(cluster.snapshot()).into()), LIFETIMES);
+        let (now, settings) = (Instant::now(), Settings::default());
+        let promised = Arc::new(cluster.gang("g", 4, &required).remove(1));
+        let held = ledger.decide(now, |snapshot, book| {
+            hold_the_rest(&ledger, book, snapshot, &settings, now);
+            let (at, hold) = book.commitments().gangs.iter().next().unwrap();
+            let (at, hold) = (at.clone(), GangHold::clone(hold));
+            let all = book.held_for(&at);
+            let fewer = GangHold {
+                places: Vec::new(),
+                ..hold
+            };
+            ledger.hold_gang(book, at.clone(), Some(fewer), now);
+            let promise = Commitment {
+                node: Some("a2".into()),
+                takes: promised.takes.clone(),
+                pools: Vec::new(),
+            };
+            ledger.reserve(book, &promised, promise, now);
+            let lost = book.held_for(&at);
+            hold_the_rest(&ledger, book, snapshot, &settings, now + Duration::from_secs(1));
+            [all, lost, book.held_for(&at)]
+        });
+        assert_eq!(held, [3, 0, 2]);
     }
 
     #[test]

@@ -55,14 +55,15 @@ pub struct State {
     pub settings: Arc<Settings>,
     /// Who writes Bindings.
     pub binder: Arc<dyn Binder>,
-    /// Whether every watch has listed.
+    /// Whether every watch has listed, and pods are watched.
     pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Counts of what was answered.
     pub metrics: Arc<Metrics>,
 }
 
 /// Tells the scheduler to come back with growing pauses.
-pub(super) const NOT_READY: &str = "pointsman is still reading the cluster; see its /readyz";
+pub(super) const NOT_READY: &str =
+    "pointsman does not see the whole cluster yet, or does not just now; see its /readyz and its log";
 
 /// What to configure when the scheduler sends whole Node objects: they break its own scoring
 /// (kubernetes/kubernetes#141781), so that form is not served.
@@ -257,7 +258,9 @@ async fn bind(axum::extract::State(state): axum::extract::State<State>, body: By
         Err(error) => {
             // What may have been written stays promised until the watch shows it, or its lifetime ends.
             if let BindError::Refused(_) = error {
-                state.ledger.release(&at.uid);
+                state
+                    .ledger
+                    .release(&at.uid, &state.settings.locality, Instant::now());
             }
             call.end(
                 ExtenderVerdict::Error,

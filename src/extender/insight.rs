@@ -27,7 +27,8 @@ pub type LateInsight = Arc<OnceLock<Insight>>;
 pub const UNSET: &str = "the extender has not started, or is switched off in this process: ask one that runs beside a kube-scheduler";
 
 /// Why nothing is to be seen yet.
-pub const NOT_READY: &str = "pointsman is still reading the cluster; see /readyz";
+pub const NOT_READY: &str =
+    "pointsman does not see the whole cluster yet, or does not just now; see /readyz and its log";
 
 impl Insight {
     /// What is known and promised at this moment; or why that cannot be said. The copies cost nothing (persistent

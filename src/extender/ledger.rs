@@ -12,9 +12,10 @@ use arc_swap::ArcSwap;
 
 use crate::cluster::sight::Sight;
 use crate::decide::cluster::ClusterSnapshot;
-use crate::decide::commitment::{Commitment, Commitments, GangHold};
+use crate::decide::commitment::{Commitment, Commitments, GangHold, Place};
 use crate::decide::names::{GangRef, PodUid};
 use crate::decide::pod::Pod;
+use crate::decide::policy::Locality;
 
 /// How soon it is tried again to hold the rest of a gang that has begun and found no room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -142,9 +143,8 @@ impl Ledger {
     /// Replaces what is held for a gang by what its pod that asks was just told, unless that is less: what was promised
     /// to a gang is not given up because a pool or a node is away for a moment. It still ends with its time.
     pub fn renew_gang(&self, book: &mut Book, gang: GangRef, hold: GangHold, now: Instant) {
-        let pods = |hold: &GangHold| hold.places.iter().map(|place| u64::from(place.pods)).sum::<u64>();
         let before = book.commitments.gangs.get(&gang);
-        if before.is_none_or(|before| before.soft || pods(&hold) >= pods(before)) {
+        if before.is_none_or(|before| before.soft || hold.pods() >= before.pods()) {
             self.hold_gang(book, gang, Some(hold), now);
         }
     }
@@ -170,12 +170,15 @@ impl Ledger {
         );
     }
 
-    /// Ends a promise: the Binding was refused for certain.
-    pub fn release(&self, uid: &PodUid) {
-        self.book
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .strike(uid);
+    /// Ends a promise: the Binding was refused for certain. A pod of a gang gives its place back to its gang, or others
+    /// would have it before the pod is tried again; `locality` is that of gangs which say nothing of it.
+    pub fn release(&self, uid: &PodUid, locality: &Locality, now: Instant) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_back = book.given_back(uid, locality);
+        book.strike(uid);
+        if let Some((gang, hold)) = given_back {
+            self.hold_gang(&mut book, gang, Some(hold), now);
+        }
     }
 }
 
@@ -221,6 +224,43 @@ impl Book {
             self.tried.insert(gang.clone(), now);
         }
         due
+    }
+
+    /// What is held for the pod's gang with the pod's own place among it.
+    fn given_back(&self, uid: &PodUid, locality: &Locality) -> Option<(GangRef, GangHold)> {
+        let pod = &self.entries.get(uid)?.pod;
+        let promise = self.commitments.pods.get(uid)?;
+        let member = pod.gang.as_ref().ok()?.as_ref()?;
+        let locality = member.locality.as_ref().unwrap_or(locality);
+        if member.by_scheduler || *locality == Locality::None {
+            return None;
+        }
+        let gang = GangRef {
+            namespace: pod.at.namespace.clone(),
+            name: member.name.clone(),
+        };
+        let before = self.commitments.gangs.get(&gang);
+        let mut hold = before.map_or_else(
+            || GangHold {
+                soft: !matches!(locality, Locality::Required(_)),
+                takes: promise.takes.clone(),
+                ..GangHold::default()
+            },
+            |before| GangHold::clone(before),
+        );
+        hold.placed.remove(uid);
+        hold.places.push(Place {
+            node: promise.node.clone()?,
+            pods: 1,
+            pools: promise.pools.clone(),
+        });
+        Some((gang, hold))
+    }
+
+    /// How many pods are held for in the gang's name; none for one that others need not keep out of.
+    pub(super) fn held_for(&self, gang: &GangRef) -> u32 {
+        let hold = self.commitments.gangs.get(gang).filter(|hold| !hold.soft);
+        hold.map_or(0, |hold| hold.pods())
     }
 
     fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
@@ -441,6 +481,47 @@ mod tests {
             "another of its pods has come meanwhile"
         );
         assert_eq!(gangs(later + LIFETIMES.gang), 0);
+    }
+
+    #[test]
+    fn the_place_of_a_pod_whose_binding_was_refused_stays_its_gangs() {
+        let (ledger, _) = ledger();
+        let now = Instant::now();
+        let required = Locality::Required(crate::decide::policy::Tier::LeafGroup);
+        let cluster = testing::Cluster::with_rails(1);
+        let pod = Arc::new(cluster.gang("g", 1, &required).remove(0));
+        let gang = GangRef {
+            namespace: "default".into(),
+            name: "g".into(),
+        };
+        let promise = Commitment {
+            node: Some("n".into()),
+            takes: pod.takes.clone(),
+            pools: vec![vec!["p".into()]],
+        };
+        ledger.decide(now, |_, book| ledger.reserve(book, &pod, promise.clone(), now));
+        ledger.release(&pod.at.uid, &Locality::None, now);
+        let of_gang = |now| ledger.decide(now, |_, book| book.commitments().gangs.get(&gang).cloned());
+        let hold = of_gang(now).expect("its gang holds what it gave back");
+        assert_eq!(count(&ledger, now), 0);
+        assert_eq!(
+            (hold.soft, &hold.takes, hold.places.as_slice()),
+            (
+                false,
+                &pod.takes,
+                [Place {
+                    node: "n".into(),
+                    pods: 1,
+                    pools: promise.pools
+                }]
+                .as_slice()
+            )
+        );
+        assert!(of_gang(now + LIFETIMES.gang).is_none(), "and not for ever");
+        let alone = Arc::new(testing::pod("a"));
+        ledger.decide(now, |_, book| ledger.reserve(book, &alone, one_address(), now));
+        ledger.release(&alone.at.uid, &required, now);
+        assert_eq!(ledger.decide(now, |_, book| book.commitments().gangs.size()), 0);
     }
 
     #[test]

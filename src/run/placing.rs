@@ -150,7 +150,7 @@ pub(super) fn extender(
         announcer: Arc::new(announcer),
         settings: Arc::clone(&settings),
         binder: Arc::new(ClusterBinder(following.client.clone())),
-        is_ready: Arc::new(move || progress.all_listed()),
+        is_ready: Arc::new(move || progress.all_listed() && !progress.sight.is_lost(Instant::now())),
         metrics: Arc::clone(metrics),
     };
     let nudger = Nudger {

@@ -15,6 +15,8 @@
 //! - [`opted_out`]: pods that did not opt in have nothing to do with us.
 //! - [`restart`]: `kill -9` in the middle of a burst.
 //! - [`retries`]: what a refusal costs the scheduler.
+//! - [`connections`]: and a call: no connection of its own.
+//! - [`pod_groups`]: Kubernetes' own PodGroups, with the gates that place them by topology.
 //! - [`sampling`]: one good node among 400.
 //! - [`preemption`]: nobody is evicted from a node that we would refuse.
 //! - [`other_extenders`]: another extender writes the Bindings; a scheduler that sends whole nodes.
@@ -41,6 +43,7 @@
 )]
 
 mod admission;
+mod connections;
 mod deployed;
 mod differential;
 mod examples;
@@ -52,6 +55,7 @@ mod install;
 mod main_job;
 mod opted_out;
 mod other_extenders;
+mod pod_groups;
 mod policy;
 mod pool_of_ten;
 mod preemption;

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::api::PRIORITY_CLASSES;
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container};
 use crate::harness::plane;
 use crate::harness::scene::Scene;
 use crate::harness::stack::{Ports, Setup};
 use crate::recorder::Recorder;
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn record() {
     let plane = plane::shared().await;
@@ -46,8 +49,17 @@ pub(crate) async fn record() {
     let profile = Profile::new("two-rails", "ib", 90).rails(2);
     profile.create(plane, &scene.namespace).await;
 
-    scene.create_pod(trainer(profile.name())).await;
-    scene.sees_bound("trainer-0", Duration::from_secs(30)).await;
+    for name in ["trainer-0", "trainer-1"] {
+        scene.create_pod(trainer(name, profile.name())).await;
+        scene.sees_bound(name, LIMIT).await;
+    }
+    // All GPUs are taken: one of the two has to go for a pod that is worth more.
+    let urgent = json!({"metadata": {"name": "urgent"}, "value": 1000});
+    plane.api.create(&PRIORITY_CLASSES.all(), urgent).await.unwrap();
+    let mut pod = trainer("urgent-0", profile.name());
+    pod["spec"]["priorityClassName"] = json!("urgent");
+    scene.create_pod(pod).await;
+    scene.sees_bound("urgent-0", LIMIT).await;
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recorded");
     fs::create_dir_all(&folder).unwrap();
@@ -56,6 +68,7 @@ pub(crate) async fn record() {
         ("/filter", "filter.json"),
         ("/prioritize", "prioritize.json"),
         ("/bind", "bind.json"),
+        ("/preempt", "preempt.json"),
     ] {
         let bodies = recorder.bodies(path);
         let body = bodies.first().unwrap_or_else(|| panic!("nothing came to {path}"));
@@ -65,7 +78,7 @@ pub(crate) async fn record() {
 }
 
 /// A pod with what users write: a sidecar, a GPU, volumes, a probe.
-fn trainer(profile: &str) -> Value {
+fn trainer(name: &str, profile: &str) -> Value {
     let mut trainer = container("trainer");
     trainer["resources"] =
         json!({"limits": {"nvidia.com/gpu": "8", "memory": "64Gi"}, "requests": {"cpu": "16"}});
@@ -73,7 +86,7 @@ fn trainer(profile: &str) -> Value {
     trainer["volumeMounts"] = json!([{"name": "shm", "mountPath": "/dev/shm"}]);
     json!({
         "metadata": {
-            "name": "trainer-0",
+            "name": name,
             "labels": {"app": "trainer"},
             "annotations": {"pointsman.io/profile": profile},
         },

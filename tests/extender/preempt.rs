@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::calls::Rig;
 
+const RECORDED_FILTER: &str = include_str!("../fixtures/recorded/filter.json");
+const RECORDED_PREEMPT: &str = include_str!("../fixtures/recorded/preempt.json");
+
 /// Two nodes of one VF each, taken by `low-1` and `low-2`.
 fn full() -> Rig {
     let rig = Rig::new(1, 10).node("n1").node("n2");
@@ -100,4 +103,35 @@ async fn asking_changes_nothing() {
         json!(["n1"]),
         "nothing is held for the pod that would preempt"
     );
+}
+
+/// What the real kube-scheduler sent when a pod of a high priority found all GPUs taken; `make record` makes it anew.
+#[tokio::test]
+async fn the_real_schedulers_request_is_understood() {
+    let rig = Rig::new(8, 10).recorded(RECORDED_FILTER);
+    let request: Value = serde_json::from_str(RECORDED_PREEMPT).unwrap();
+    assert!(
+        request["NodeNameToVictims"].is_null(),
+        "nodeCacheCapable: whole pods are not sent"
+    );
+    let candidates = request["NodeNameToMetaVictims"].as_object().unwrap();
+    let filter: Value = serde_json::from_str(RECORDED_FILTER).unwrap();
+    for (node, victims) in candidates {
+        let mut pod = filter["Pod"].clone();
+        pod["metadata"]["uid"] = victims["Pods"][0]["UID"].clone();
+        pod["metadata"]["name"] = json!(format!("on-{node}"));
+        pod["spec"]["nodeName"] = json!(node);
+        rig.remember(&pod);
+    }
+    let nodes: Vec<&str> = candidates.keys().map(String::as_str).collect();
+    assert_eq!(nodes, ["node-a", "node-b"]);
+    let answer = rig.call_raw("/preempt", RECORDED_PREEMPT.to_owned()).await.ok();
+    assert_eq!(answer["NodeNameToMetaVictims"], request["NodeNameToMetaVictims"]);
+    // One of the nodes is about to be reconfigured.
+    rig.remember(&json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-a", "annotations": {"sriovnetwork.openshift.io/state": "Drain_Required"}},
+        "status": {"allocatable": {}}}));
+    let answer = rig.call_raw("/preempt", RECORDED_PREEMPT.to_owned()).await.ok();
+    let left = answer["NodeNameToMetaVictims"].as_object().unwrap();
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["node-b"]);
 }

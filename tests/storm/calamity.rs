@@ -17,25 +17,28 @@ use crate::harness::objects::Profile;
 use crate::harness::plane::ControlPlane;
 use crate::harness::process;
 use crate::harness::seeded::Seeded;
-use crate::harness::stack::Stack;
+use crate::pair::Pair;
 use crate::timeline::Timeline;
 use crate::{ADDRESSES, NODES as COUNT};
 
 pub(crate) struct Calamities<'a> {
     pub(crate) plane: &'static ControlPlane,
-    pub(crate) stack: &'a Stack,
+    pub(crate) pairs: &'a [Pair],
     pub(crate) profile: &'a Profile,
-    /// Between the scheduler and the extender.
-    pub(crate) calls: &'a Faults,
     /// Between the program and the API server.
     pub(crate) watches: &'a Faults,
     pub(crate) timeline: &'a Timeline,
 }
 
+/// Longer than a scheduler's lease lasts, and than the second after which another asks for it.
+const TAKEN_OVER: Duration = Duration::from_secs(6);
+
 #[derive(Clone, Copy, Debug)]
 enum Calamity {
     ExtenderKilled,
     SchedulerKilled,
+    /// Each scheduler is away for longer than its lease lasts, so that whichever leads, another takes over.
+    FailOver,
     ApiServerKilled,
     /// Old revisions are gone when watches want to go on from them.
     ApiServerKilledAfterCompaction,
@@ -48,12 +51,17 @@ enum Calamity {
     PoolNarrowed,
     NodeCordoned,
     NodeDrained,
+    /// Nodes are deleted with pods on them, and come again.
+    NodesGone,
+    /// The operator says in turn that it configures a node and that it is done.
+    NodeStatesFlap,
     IpamPaused,
 }
 
-const ALL: [Calamity; 14] = [
+const ALL: [Calamity; 17] = [
     Calamity::ExtenderKilled,
     Calamity::SchedulerKilled,
+    Calamity::FailOver,
     Calamity::ApiServerKilled,
     Calamity::ApiServerKilledAfterCompaction,
     Calamity::CallsStalled,
@@ -65,6 +73,8 @@ const ALL: [Calamity; 14] = [
     Calamity::PoolNarrowed,
     Calamity::NodeCordoned,
     Calamity::NodeDrained,
+    Calamity::NodesGone,
+    Calamity::NodeStatesFlap,
     Calamity::IpamPaused,
 ];
 
@@ -89,15 +99,18 @@ impl Calamities<'_> {
         let wait = || tokio::time::sleep(lasts);
         match calamity {
             Calamity::ExtenderKilled => {
-                self.stack.kill().await;
+                let stack = &random.one(self.pairs).stack;
+                stack.kill().await;
                 wait().await;
-                self.stack.serve().await;
+                stack.serve().await;
             }
             Calamity::SchedulerKilled => {
-                self.stack.scheduler.kill();
+                let pair = random.one(self.pairs);
+                pair.kill_scheduler();
                 wait().await;
-                self.stack.scheduler.start_again();
+                pair.start_scheduler();
             }
+            Calamity::FailOver => self.fail_over().await,
             Calamity::ApiServerKilled => self.without_api_server(lasts).await,
             Calamity::ApiServerKilledAfterCompaction => {
                 self.compact().await;
@@ -157,11 +170,58 @@ impl Calamities<'_> {
                 )
                 .await;
             }
+            Calamity::NodesGone => self.nodes_gone(lasts / 4, random).await,
+            Calamity::NodeStatesFlap => self.node_states_flap(lasts / 12, random).await,
             Calamity::IpamPaused => {
                 let agent = self.plane.spiderpool().agent().id().to_string();
                 process::send("STOP", &agent);
                 wait().await;
                 process::send("CONT", &agent);
+            }
+        }
+    }
+
+    async fn fail_over(&self) {
+        for pair in self.pairs {
+            pair.kill_scheduler();
+            tokio::time::sleep(TAKEN_OVER).await;
+            pair.start_scheduler();
+        }
+    }
+
+    async fn nodes_gone(&self, lasts: Duration, random: &mut Seeded) {
+        for _ in 0..4 {
+            let number = random.below(COUNT);
+            let node = NODES.all().named(&name_of(number));
+            persist(async || match self.plane.api.delete(&node).await {
+                Err(refused) if refused.message.contains("not found") => Ok(()),
+                answer => answer.map(|_| ()),
+            })
+            .await;
+            tokio::time::sleep(lasts).await;
+            let object = crate::node(number).node();
+            persist(
+                async || match self.plane.api.create(&NODES.all(), object.clone()).await {
+                    Err(refused) if refused.message.contains("already exists") => Ok(()),
+                    answer => answer.map(|_| ()),
+                },
+            )
+            .await;
+        }
+    }
+
+    async fn node_states_flap(&self, lasts: Duration, random: &mut Seeded) {
+        let states = NODE_STATES.within(OPERATOR_NAMESPACE);
+        for _ in 0..6 {
+            let state = states.named(&any_node(random));
+            for says in ["InProgress", "Succeeded"] {
+                let patch = json!({"status": {"syncStatus": says}});
+                persist(async || {
+                    let answer = self.plane.api.merge_status(&state, patch.clone()).await;
+                    answer.map(|_| ())
+                })
+                .await;
+                tokio::time::sleep(lasts).await;
             }
         }
     }
@@ -174,9 +234,13 @@ impl Calamities<'_> {
     }
 
     async fn calls(&self, fault: Fault, lasts: Duration) {
-        self.calls.set(fault);
+        for pair in self.pairs {
+            pair.calls.set(fault);
+        }
         tokio::time::sleep(lasts).await;
-        self.calls.set(Fault::None);
+        for pair in self.pairs {
+            pair.calls.set(Fault::None);
+        }
     }
 
     async fn while_changed(&self, at: &At, to: &Value, back: &Value, lasts: Duration) {
@@ -206,7 +270,11 @@ impl Calamities<'_> {
 }
 
 fn any_node(random: &mut Seeded) -> String {
-    format!("storm-{:02}", random.below(COUNT))
+    name_of(random.below(COUNT))
+}
+
+fn name_of(number: usize) -> String {
+    format!("storm-{number:02}")
 }
 
 fn millis(random: &mut Seeded, least: usize, most: usize) -> Duration {

@@ -29,6 +29,8 @@ pub(crate) struct Sums<'a> {
     /// Addresses of each rail that nobody has or was promised.
     addresses: [i64; RAILS],
     sandboxes: BTreeMap<String, Sandbox>,
+    /// Addresses that belong to no pod that is there.
+    leaked: usize,
 }
 
 impl<'a> Sums<'a> {
@@ -48,12 +50,14 @@ impl<'a> Sums<'a> {
             .map(|pod| pod.uid.as_str())
             .collect();
         let mut addresses = [0; RAILS];
+        let mut leaked = 0;
         for (rail, left) in addresses.iter_mut().enumerate() {
             let holders = holders(scene, &profile.pool(rail)).await;
             let coming = bound
                 .iter()
                 .filter(|uid| !holders.contains(&(**uid).to_owned()))
                 .count();
+            leaked += holders.iter().filter(|uid| !bound.contains(uid.as_str())).count();
             *left = i64::from(ADDRESSES) - count(holders.len()) - count(coming);
         }
         let mut free: BTreeMap<String, i64> = (0..NODES)
@@ -68,7 +72,13 @@ impl<'a> Sums<'a> {
             free,
             addresses,
             sandboxes: scene.kubelet.sandboxes(),
+            leaked,
         }
+    }
+
+    /// Addresses that Spiderpool has still to collect.
+    pub(crate) fn leaked(&self) -> usize {
+        self.leaked
     }
 
     /// What a change shows in.

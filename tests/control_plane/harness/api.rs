@@ -43,6 +43,7 @@ pub(crate) const CRDS: Kind = kind(
     "CustomResourceDefinition",
     "customresourcedefinitions",
 );
+pub(crate) const POD_GROUPS: Kind = kind("scheduling.k8s.io/v1beta1", "PodGroup", "podgroups");
 pub(crate) const PRIORITY_CLASSES: Kind = kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
 pub(crate) const MUTATING_WEBHOOKS: Kind = kind(
     "admissionregistration.k8s.io/v1",

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
@@ -26,6 +27,7 @@ pub(crate) enum Fault {
 pub(crate) struct Faults {
     fault: Arc<watch::Sender<Fault>>,
     port: u16,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Faults {
@@ -34,13 +36,24 @@ impl Faults {
         let port = ports::free();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let fault = Arc::new(watch::Sender::new(Fault::None));
-        let faults = Arc::clone(&fault);
+        let (faults, connections) = (Arc::clone(&fault), Arc::<AtomicUsize>::default());
+        let count = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(pass(stream, to, faults.subscribe()));
             }
         });
-        Self { fault, port }
+        Self {
+            fault,
+            port,
+            connections,
+        }
+    }
+
+    /// How many connections were made to it so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -153,7 +153,8 @@ impl IbNode {
         .await;
     }
 
-    fn node(&self) -> Value {
+    /// The Node object, as a kubelet registers it.
+    pub(crate) fn node(&self) -> Value {
         let mut offered = json!({"cpu": "192", "memory": "2Ti", "pods": "250"});
         for rail in &self.rails {
             offered[format!("{PREFIX}/{}", rail.resource)] = json!(rail.vfs.to_string());

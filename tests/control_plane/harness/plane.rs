@@ -87,19 +87,37 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start() -> Self {
-        let mut plane = Self::bare(RunFolder::create()).await;
+        Self::start_collecting(None).await
+    }
+
+    /// The same, and Spiderpool looks so often for addresses that leaked.
+    pub(crate) async fn start_collecting(interval: Option<Duration>) -> Self {
+        Self::whole(RunFolder::create(), &[], interval).await
+    }
+
+    /// A second one beside it, with these feature gates of the API server and all betas that come with them.
+    pub(crate) async fn start_gated(name: &str, gates: &[&str]) -> Self {
+        Self::whole(RunFolder::inner(name), gates, None).await
+    }
+
+    async fn whole(run: RunFolder, gates: &[&str], interval: Option<Duration>) -> Self {
+        let mut plane = Self::bare_gated(run, gates).await;
         plane.create_crds(plane.tools.crds()).await;
         plane.create_our_role().await;
-        plane.spiderpool = Some(Spiderpool::start(&plane).await);
+        plane.spiderpool = Some(Spiderpool::start(&plane, interval).await);
         plane
     }
 
     /// As a new cluster is: without our objects, without Spiderpool and without custom resources.
     pub(crate) async fn bare(run: RunFolder) -> Self {
+        Self::bare_gated(run, &[]).await
+    }
+
+    async fn bare_gated(run: RunFolder, gates: &[&str]) -> Self {
         let tools = Tools::find();
         let authority = Authority::new("pointsman test authority");
         let (etcd, etcd_url) = start_etcd(&tools, &run).await;
-        let (apiserver, server) = start_apiserver(&tools, &run, &authority, &etcd_url).await;
+        let (apiserver, server) = start_apiserver(&tools, &run, &authority, &etcd_url, gates).await;
         for (user, _) in USERS {
             write_kubeconfig(&run, &authority, &server, user, "");
         }
@@ -309,6 +327,7 @@ async fn start_apiserver(
     run: &RunFolder,
     authority: &Authority,
     etcd: &str,
+    gates: &[&str],
 ) -> (Restartable, String) {
     let leaf = authority.leaf();
     let certificate = run.write("apiserver.crt", leaf.certificate);
@@ -322,7 +341,7 @@ async fn start_apiserver(
     let tokens = run.write("tokens.csv", tokens.collect::<String>());
     for _ in 0..TRIES {
         let port = ports::free();
-        let program = Program::new("kube-apiserver", &tools.kubernetes("kube-apiserver"))
+        let mut program = Program::new("kube-apiserver", &tools.kubernetes("kube-apiserver"))
             .arg(format!("--etcd-servers={etcd}"))
             .args([
                 "--bind-address=127.0.0.1",
@@ -352,6 +371,12 @@ async fn start_apiserver(
                 "--max-mutating-requests-inflight=0",
                 "--enable-priority-and-fairness=false",
             ]);
+        if !gates.is_empty() {
+            let on: Vec<String> = gates.iter().map(|gate| format!("{gate}=true")).collect();
+            program = program
+                .arg(format!("--feature-gates={}", on.join(",")))
+                .arg("--runtime-config=api/beta=true");
+        }
         let mut apiserver = program.clone().start(run.log("kube-apiserver"));
         let server = format!("https://127.0.0.1:{port}");
         let kubeconfig = write_kubeconfig(run, authority, &server, "admin", "");

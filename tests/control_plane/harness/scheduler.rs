@@ -26,6 +26,8 @@ pub(crate) struct Scheduling {
     pub(crate) another: Option<Value>,
     /// Feature gates to switch on.
     pub(crate) gates: &'static [&'static str],
+    /// There are several, and the one whose lease lasts leads; so many seconds, at least four.
+    pub(crate) lease: Option<u32>,
 }
 
 impl Default for Scheduling {
@@ -37,13 +39,16 @@ impl Default for Scheduling {
             names_only: true,
             another: None,
             gates: &[],
+            lease: None,
         }
     }
 }
 
-/// Starts the scheduler `name`, which asks the extender on this port about pods that request resources of `tests`.
+/// Starts the scheduler `name`, which asks the extender on this port about pods that request resources of `tests`; its
+/// files are in `folder`.
 pub(crate) async fn start(
     plane: &ControlPlane,
+    folder: &str,
     name: &str,
     tests: &[&str],
     extender: Option<u16>,
@@ -57,13 +62,13 @@ pub(crate) async fn start(
         "profiles": [{"schedulerName": name, "percentageOfNodesToScore": 100}],
     });
     let mut configuration = match extender {
-        Some(port) => with_our_extender(plane, name, tests, &base, port),
+        Some(port) => with_our_extender(plane, folder, name, tests, &base, port),
         None => base,
     };
     scheduling.change(&mut configuration);
     let configuration = plane
         .run
-        .write(&format!("{name}/scheduler.yaml"), configuration.to_string());
+        .write(&format!("{folder}/scheduler.yaml"), configuration.to_string());
     for _ in 0..TRIES {
         let port = ports::free();
         let mut program = Program::new("kube-scheduler", &plane.tools.kubernetes("kube-scheduler"))
@@ -73,7 +78,7 @@ pub(crate) async fn start(
                 "--authorization-always-allow-paths=/healthz,/readyz,/metrics",
             ])
             .arg(format!("--secure-port={port}"))
-            .arg(format!("--cert-dir={}", plane.run.path().join(name).display()))
+            .arg(format!("--cert-dir={}", plane.run.path().join(folder).display()))
             .args(["--authentication-tolerate-lookup-failure=true", "-v=2"]);
         if !scheduling.gates.is_empty() {
             let gates: Vec<String> = scheduling
@@ -83,7 +88,7 @@ pub(crate) async fn start(
                 .collect();
             program = program.arg(format!("--feature-gates={}", gates.join(",")));
         }
-        let log = plane.run.log(&format!("kube-scheduler-{name}"));
+        let log = plane.run.log(&format!("kube-scheduler-{folder}"));
         let mut process = program.clone().start(log);
         if listens(&mut process, &format!("https://127.0.0.1:{port}")).await {
             return Restartable::of(program, process);
@@ -112,11 +117,25 @@ impl Scheduling {
         }
         extenders.extend(self.another.clone());
         configuration["extenders"] = json!(extenders);
+        if let Some(seconds) = self.lease {
+            configuration["leaderElection"] = json!({
+                "leaderElect": true, "leaseDuration": format!("{seconds}s"),
+                "renewDeadline": format!("{}s", seconds - 1), "retryPeriod": "1s",
+                "resourceLock": "leases", "resourceName": "kube-scheduler", "resourceNamespace": "kube-system",
+            });
+        }
     }
 }
 
 /// What `pointsman scheduler-config` makes of a configuration without extenders: the real scheduler then takes it or not.
-fn with_our_extender(plane: &ControlPlane, name: &str, tests: &[&str], base: &Value, extender: u16) -> Value {
+fn with_our_extender(
+    plane: &ControlPlane,
+    folder: &str,
+    name: &str,
+    tests: &[&str],
+    base: &Value,
+    extender: u16,
+) -> Value {
     let resources: BTreeSet<String> = tests
         .iter()
         .flat_map(|test| (0..8).map(move |rail| format!("{PREFIX}/{test}_rail{rail}")))
@@ -139,7 +158,7 @@ fn with_our_extender(plane: &ControlPlane, name: &str, tests: &[&str], base: &Va
         ("networks.json", &networks),
         ("settings.yaml", &settings),
     ]
-    .map(|(file, content)| plane.run.write(&format!("{name}/{file}"), content.to_string()));
+    .map(|(file, content)| plane.run.write(&format!("{folder}/{file}"), content.to_string()));
     let output = Command::new(our_binary())
         .arg("scheduler-config")
         .arg(format!("--from={}", networks.display()))

@@ -29,7 +29,8 @@ pub(crate) struct Spiderpool {
 }
 
 impl Spiderpool {
-    pub(crate) async fn start(plane: &ControlPlane) -> Self {
+    /// `collects` is how often the controller looks for addresses that leaked; Spiderpool's own interval is ten minutes.
+    pub(crate) async fn start(plane: &ControlPlane, collects: Option<Duration>) -> Self {
         create_its_objects(plane).await;
         let leaf = plane.authority.leaf();
         let certificate = plane.run.write("spiderpool/tls.crt", leaf.certificate);
@@ -50,7 +51,7 @@ impl Spiderpool {
             "tuneSysctlConfig": false,
         });
         let configuration = plane.run.write("spiderpool/conf.yml", configuration.to_string());
-        let controller = start_controller(plane, &configuration, &certificate, &key).await;
+        let controller = start_controller(plane, &configuration, &certificate, &key, collects).await;
         let agent = start_agent(plane, &configuration).await;
         eventually("spiderpool-agent listens", START, async || {
             UnixStream::connect(&socket)
@@ -144,10 +145,11 @@ async fn start_controller(
     configuration: &Path,
     certificate: &Path,
     key: &Path,
+    collects: Option<Duration>,
 ) -> Restartable {
     for _ in 0..TRIES {
         let [health, metrics, webhook] = [ports::free(), ports::free(), ports::free()];
-        let program = Program::new(
+        let mut program = Program::new(
             "spiderpool-controller",
             &plane.tools.spiderpool("spiderpool-controller"),
         )
@@ -165,6 +167,10 @@ async fn start_controller(
         .env("SPIDERPOOL_METRIC_HTTP_PORT", metrics.to_string())
         .env("SPIDERPOOL_WEBHOOK_PORT", webhook.to_string())
         .env("SPIDERPOOL_GOPS_LISTEN_PORT", "");
+        if let Some(interval) = collects {
+            let seconds = interval.as_secs().to_string();
+            program = program.env("SPIDERPOOL_GC_DEFAULT_INTERVAL_DURATION", seconds);
+        }
         let mut controller = program.clone().start(plane.run.log("spiderpool-controller"));
         if listens(&mut controller, &format!("http://127.0.0.1:{webhook}")).await {
             return Restartable::of(program, controller);

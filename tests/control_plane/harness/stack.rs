@@ -92,6 +92,7 @@ pub(crate) struct Setup<'a> {
     called: Ports,
     kubeconfig: Option<PathBuf>,
     settings: Value,
+    stands_by: Option<&'a str>,
 }
 
 impl<'a> Setup<'a> {
@@ -108,7 +109,14 @@ impl<'a> Setup<'a> {
             called: ports,
             kubeconfig: None,
             settings: json!({}),
+            stands_by: None,
         }
+    }
+
+    /// Another pair of scheduler and program beside the stack of this name, for the same pods.
+    pub(crate) fn stands_by(self, stack: &'a str) -> Self {
+        let stands_by = Some(stack);
+        Self { stands_by, ..self }
     }
 
     pub(crate) fn asks(self, asks: Asks) -> Self {
@@ -146,8 +154,10 @@ impl<'a> Setup<'a> {
     /// Starts the scheduler and the program, and waits until the latter is ready.
     pub(crate) async fn start(self, plane: &'static ControlPlane) -> Stack {
         let extender = (self.asks == Asks::Us).then_some(self.called.extender);
+        let serves = self.stands_by.unwrap_or(self.name);
         let stack = Stack {
             name: self.name.to_owned(),
+            serves: serves.to_owned(),
             plane,
             ports: self.ports,
             certificate: self.certificate,
@@ -155,12 +165,15 @@ impl<'a> Setup<'a> {
             kubeconfig: self.kubeconfig.unwrap_or_else(|| plane.kubeconfig(TEST_USER)),
             settings: self.settings,
             serve: Mutex::new(None),
-            scheduler: scheduler::start(plane, self.name, self.tests, extender, &self.scheduling).await,
+            scheduler: scheduler::start(plane, self.name, serves, self.tests, extender, &self.scheduling)
+                .await,
         };
         if self.certificate == Certificate::Folder {
             write_certificate(plane, self.name, &plane.authority);
         }
-        stack.create_webhook_configurations(self.called.webhook).await;
+        if self.stands_by.is_none() {
+            stack.create_webhook_configurations(self.called.webhook).await;
+        }
         stack.serve().await;
         stack
     }
@@ -168,6 +181,8 @@ impl<'a> Setup<'a> {
 
 pub(crate) struct Stack {
     name: String,
+    /// The scheduler's and the webhook configuration's name.
+    serves: String,
     plane: &'static ControlPlane,
     ports: Ports,
     certificate: Certificate,
@@ -316,8 +331,8 @@ impl Stack {
         let mut configuration = json!({
             "apiVersion": "config.pointsman.io/v1alpha1",
             "kind": "Configuration",
-            "scheduler": {"mode": "dedicated", "name": self.name, "bind": self.binds},
-            "webhook": {"configurationName": self.name},
+            "scheduler": {"mode": "dedicated", "name": self.serves, "bind": self.binds},
+            "webhook": {"configurationName": self.serves},
             "certificate": match self.certificate {
                 Certificate::Folder => json!({}),
                 Certificate::OfItsOwn => json!({"lifetime": "12s", "caLifetime": "36s"}),

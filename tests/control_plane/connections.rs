@@ -1,0 +1,52 @@
+//! What the real scheduler's own client makes of our answers: one connection for all its calls. An answer without a
+//! length, or one that closes, would cost it a new one each time.
+
+use std::time::Duration;
+
+use crate::harness::faults::Faults;
+use crate::harness::nodes::IbNode;
+use crate::harness::objects::{Profile, pod_of};
+use crate::harness::plane;
+use crate::harness::run;
+use crate::harness::scene::Scene;
+use crate::harness::stack::{Ports, Setup};
+
+const PODS: usize = 200;
+
+#[test]
+fn six_hundred_calls_of_the_scheduler_come_over_one_connection() {
+    run(async {
+        let plane = plane::shared().await;
+        for name in ["t14-a", "t14-b", "t14-c"] {
+            IbNode::new(name).rail("t14_rail0", 100).create(plane).await;
+        }
+        let ports = Ports::free();
+        let calls = Faults::before(ports.extender).await;
+        let called = Ports {
+            extender: calls.port(),
+            ..ports
+        };
+        let stack = Setup::new("t14-own", &["t14"])
+            .behind(ports, called)
+            .start(plane)
+            .await;
+        let scene = Scene::open(&stack, "t14-burst").await;
+        let profile = Profile::new("t14-burst", "t14", 93).addresses(250);
+        profile.create(plane, &scene.namespace).await;
+        // One after the other: nothing is asked at the same time as anything else.
+        for number in 0..PODS {
+            let name = format!("pod-{number:03}");
+            scene.create_pod(pod_of(&name, profile.name())).await;
+            scene.sees_bound(&name, Duration::from_secs(30)).await;
+        }
+        let mut asked = 0.0;
+        for verb in ["filter", "prioritize", "bind"] {
+            let label = format!("verb=\"{verb}\"");
+            let of_verb = stack.metric("pointsman_extender_requests_total", &[&label]).await;
+            assert!(of_verb >= 200.0, "{verb}: {of_verb} calls");
+            asked += of_verb;
+        }
+        assert_eq!(calls.connections(), 1, "{asked} calls");
+        scene.close().await;
+    });
+}
