@@ -14,8 +14,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use futures::FutureExt as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
+use http_body_util::BodyExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -29,9 +29,12 @@ use crate::telemetry::metrics::Metrics;
 pub struct RequestLimits {
     /// Most bytes of a body.
     pub body: usize,
+    /// Most bytes of all bodies together, those that are still coming in included; what is beyond is shed.
+    pub bodies: usize,
     /// Most time from complete head to complete answer.
     pub deadline: Duration,
-    /// Most requests at once; more are shed, because a caller with a deadline gains nothing from a queue.
+    /// Most complete requests at once; more are shed, because a caller with a deadline gains nothing from a queue. Who
+    /// has not sent all of its body takes no part in this.
     pub concurrency: usize,
 }
 
@@ -40,6 +43,8 @@ pub const WEBHOOK: RequestLimits = RequestLimits {
     // The API server takes objects of at most 3 MiB; a review carries the new object only on CREATE. Objects
     // near that limit do not come with our annotations in practice, so head room would only help an attacker.
     body: 3 * MIB,
+    // A quarter of the container's memory: reviews have some 20 kB, so three times what the API server sends at once.
+    bodies: 32 * MIB,
     // The API server waits `timeoutSeconds` (default 10): later answers are read by nobody.
     deadline: Duration::from_secs(10),
     // The API server runs at most 200 mutating requests at once; three of them, rounded down, because a
@@ -52,6 +57,8 @@ pub const EXTENDER: RequestLimits = RequestLimits {
     // With names only, 15,000 nodes are 1 MB; but a scheduler that is misconfigured to send Node objects (10
     // kB each) must get the clear answer that says so, not a broken connection.
     body: 128 * MIB,
+    // One scheduler asks, about one pod at a time.
+    bodies: 256 * MIB,
     // kube-scheduler gives up after `httpTimeout` (default 5 s, ours 30 s).
     deadline: Duration::from_secs(30),
     // Filters come one after the other, binds run beside them, as many as the scheduler's own rate lets through.
@@ -62,6 +69,7 @@ pub const EXTENDER: RequestLimits = RequestLimits {
 pub const ADMIN: RequestLimits = RequestLimits {
     // Nobody sends one.
     body: 4096,
+    bodies: 64 * 1024,
     deadline: Duration::from_secs(5),
     // Probes, a few scrapers, a person.
     concurrency: 16,
@@ -70,7 +78,7 @@ pub const ADMIN: RequestLimits = RequestLimits {
 /// What one connection may cost, and how many there may be; the same for every listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Most connections at once; further ones wait in the kernel's queue.
+    /// Most connections at once; a further one takes the place of the one that has been quiet the longest.
     pub connections: usize,
     /// Most time for a TLS handshake.
     pub handshake: Duration,
@@ -121,6 +129,7 @@ pub fn guarded(
         listener,
         limits,
         running: Arc::new(Semaphore::new(limits.concurrency)),
+        bytes: Arc::new(Semaphore::new(limits.bodies)),
         metrics,
     };
     router
@@ -136,19 +145,21 @@ struct Guard {
     listener: ListenerName,
     limits: RequestLimits,
     running: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Ok(_place) = guard.running.try_acquire() else {
-        return guard.reject(&Refusal::shed());
-    };
     let deadline = Instant::now() + guard.limits.deadline;
     let (head, body) = request.into_parts();
-    let body = match timeout_at(deadline, guard.complete(body)).await {
+    let (body, _bytes) = match timeout_at(deadline, guard.complete(body)).await {
         Ok(Ok(body)) => body,
         Ok(Err(refusal)) => return guard.reject(&refusal),
         Err(_elapsed) => return guard.reject(&Refusal::late_body(guard.limits.deadline)),
+    };
+    // Only now: who sends slowly keeps nobody else from being answered.
+    let Ok(_place) = guard.running.try_acquire() else {
+        return guard.reject(&Refusal::shed());
     };
     let answer = next.run(Request::from_parts(head, Body::from(body)));
     // Handlers take what they share by snapshot or behind locks that a panic poisons; nothing of a broken
@@ -165,17 +176,36 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
 }
 
 impl Guard {
-    /// The whole body; one that announces too much is refused before it is read.
-    async fn complete(&self, body: Body) -> Result<Bytes, Refusal> {
+    /// The whole body, and its share of all bodies' bytes; one that announces too much is refused before it is read.
+    async fn complete(&self, mut body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
         let limit = self.limits.body;
         if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(Refusal::too_large(limit));
         }
-        match Limited::new(body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limit)),
-            Err(error) => Err(Refusal::unreadable(&error.to_string())),
+        let (mut pieces, mut length) = (Vec::new(), 0_usize);
+        let mut share: Option<SemaphorePermit<'_>> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Refusal::unreadable(&error.to_string()))?;
+            // Trailers say nothing that anybody here asks for.
+            let Ok(piece) = frame.into_data() else { continue };
+            length = length.saturating_add(piece.len());
+            if length > limit {
+                return Err(Refusal::too_large(limit));
+            }
+            let more = u32::try_from(piece.len()).map_err(|_| Refusal::too_large(limit))?;
+            let more = self.bytes.try_acquire_many(more).map_err(|_| Refusal::shed())?;
+            match &mut share {
+                Some(share) => share.merge(more),
+                None => share = Some(more),
+            }
+            pieces.push(piece);
         }
+        // Most bodies come in one piece.
+        let whole = match pieces.len() {
+            1 => pieces.pop().unwrap_or_default(),
+            _ => pieces.concat().into(),
+        };
+        Ok((whole, share))
     }
 
     fn reject(&self, refusal: &Refusal) -> Response {

@@ -6,10 +6,9 @@
 
 use core::net::SocketAddr;
 use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,7 +19,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +27,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
 
 use super::limits::{self, ConnectionLimits};
+use super::places::{Patience, Place, Places, Traffic};
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::logging::key;
 
@@ -107,11 +106,11 @@ impl Listener {
             tls = self.tls.is_some(),
             "listening"
         );
-        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let places = Arc::new(Places::new(self.limits.connections));
         let connections = TaskTracker::new();
-        while let Some(socket) = self.next(&places, &stop).await {
+        while let Some(placed) = self.next(&places, &stop).await {
             connections.spawn(attend(
-                socket,
+                placed,
                 self.tls.clone(),
                 router.clone(),
                 self.limits,
@@ -124,13 +123,12 @@ impl Listener {
     }
 
     /// The next connection, once there is a place for it; none after `stop`.
-    async fn next(&self, places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Placed> {
+    async fn next(&self, places: &Arc<Places>, stop: &CancellationToken) -> Option<Placed> {
         // Waiting out a burst of errors: the usual one is a lack of file descriptors, and accept fails at
         // once as long as it lasts.
         const AFTER_ERROR: Duration = Duration::from_millis(100);
 
         let accepted = async {
-            let place = Arc::clone(places).acquire_owned().await.ok()?;
             loop {
                 match self.socket.accept().await {
                     Ok((stream, peer)) => {
@@ -138,11 +136,11 @@ impl Listener {
                         if let Err(error) = stream.set_nodelay(true) {
                             debug!({ key::LISTENER } = %self.name, { key::ERROR } = %error, "no TCP_NODELAY");
                         }
-                        return Some(Placed {
+                        return Placed {
                             stream,
                             peer: Peer(peer),
-                            _place: place,
-                        });
+                            place: Places::take(places).await,
+                        };
                     }
                     Err(error) => {
                         warn!({ key::LISTENER } = %self.name, { key::ERROR } = %error, "accept failed");
@@ -153,7 +151,7 @@ impl Listener {
         };
         tokio::select! {
             () = stop.cancelled() => None,
-            next = accepted => next,
+            next = accepted => Some(next),
         }
     }
 }
@@ -162,7 +160,7 @@ impl Listener {
 struct Placed {
     stream: TcpStream,
     peer: Peer,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    place: Place,
 }
 
 async fn attend(
@@ -172,23 +170,34 @@ async fn attend(
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
-    let Placed { stream, peer, _place } = placed;
-    let Some(acceptor) = tls else {
-        return converse(stream, peer, router, limits, stop).await;
+    let Placed { stream, peer, place } = placed;
+    let attended = async {
+        let Some(acceptor) = tls else {
+            return converse(stream, peer, router, limits, place.traffic(), stop).await;
+        };
+        match timeout(limits.handshake, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => converse(stream, peer, router, limits, place.traffic(), stop).await,
+            Ok(Err(error)) => debug!({ key::ERROR } = %error, "TLS handshake failed"),
+            Err(_elapsed) => debug!("TLS handshake timed out"),
+        }
     };
-    match timeout(limits.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, router, limits, stop).await,
-        Ok(Err(error)) => debug!({ key::ERROR } = %error, "TLS handshake failed"),
-        Err(_elapsed) => debug!("TLS handshake timed out"),
+    tokio::select! {
+        () = attended => {}
+        () = place.given_up() => debug!("a quiet connection gave its place to a new one"),
     }
 }
 
 /// Serves one connection until the peer closes, `stop` or patience ends.
-async fn converse<I>(io: I, peer: Peer, router: Router, limits: ConnectionLimits, stop: CancellationToken)
-where
+async fn converse<I>(
+    io: I,
+    peer: Peer,
+    router: Router,
+    limits: ConnectionLimits,
+    traffic: Arc<Traffic>,
+    stop: CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let traffic = Arc::new(Traffic::new());
     let watched = Arc::clone(&traffic);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = Traffic::begin(&watched);
@@ -251,62 +260,4 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_timeout(patience)
         .max_header_list_size(limits::HTTP2_HEAD);
     builder
-}
-
-/// What a connection has been doing, seen from its requests.
-struct Traffic {
-    spoke: AtomicBool,
-    under_way: AtomicUsize,
-    quiet_since: Mutex<Instant>,
-}
-
-/// How long to wait on.
-enum Patience {
-    /// Nothing to object to before then.
-    Until(Instant),
-    /// No request came in the time for the first.
-    NeverSpoke,
-    /// No request came for long.
-    Idle,
-}
-
-impl Traffic {
-    fn new() -> Self {
-        Self {
-            spoke: AtomicBool::new(false),
-            under_way: AtomicUsize::new(0),
-            quiet_since: Mutex::new(Instant::now()),
-        }
-    }
-
-    /// A request begins; it ends when the returned value is dropped, answered or not.
-    fn begin(traffic: &Arc<Self>) -> UnderWay {
-        traffic.spoke.store(true, Ordering::Relaxed);
-        traffic.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(traffic))
-    }
-
-    fn patience(&self, limits: &ConnectionLimits) -> Patience {
-        let now = Instant::now();
-        if self.under_way.load(Ordering::Relaxed) > 0 {
-            return Patience::Until(now + limits.idle);
-        }
-        let spoke = self.spoke.load(Ordering::Relaxed);
-        let allowed = if spoke { limits.idle } else { limits.first_request };
-        let quiet_since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match quiet_since + allowed {
-            end if end > now => Patience::Until(end),
-            _ if spoke => Patience::Idle,
-            _ => Patience::NeverSpoke,
-        }
-    }
-}
-
-struct UnderWay(Arc<Traffic>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
 }

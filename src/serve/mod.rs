@@ -9,6 +9,7 @@ pub mod limits;
 pub mod listen;
 pub mod log_level;
 pub mod page;
+mod places;
 pub mod readiness;
 pub mod self_signed;
 pub mod shutdown;

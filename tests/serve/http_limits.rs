@@ -15,6 +15,7 @@ use crate::common::{Server, eventually};
 
 const SMALL: RequestLimits = RequestLimits {
     body: 1000,
+    bodies: 10_000,
     deadline: Duration::from_millis(400),
     concurrency: 2,
 };
@@ -227,7 +228,28 @@ async fn a_kept_connection_may_idle_longer_than_a_new_one_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_for_a_place() {
+async fn connections_beyond_the_bound_wait_for_a_place_while_all_are_busy() {
+    let patient = RequestLimits {
+        deadline: Duration::from_mins(1),
+        concurrency: 10,
+        ..SMALL
+    };
+    let server = Server::with(routes(), patient, HASTY, None).await;
+    let mut busy = Vec::new();
+    for _ in 0..HASTY.connections {
+        let mut connection = server.connect().await;
+        connection.send("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        busy.push(connection);
+    }
+    let mut waiting = server.connect().await;
+    waiting.send("GET /json HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(!waiting.closes_within(Duration::from_millis(100)).await);
+    drop(busy.pop());
+    assert_eq!(waiting.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_takes_the_place_of_the_longest_quiet_one() {
     let server = Server::with(routes(), SMALL, HASTY, None).await;
     let mut kept = Vec::new();
     for _ in 0..HASTY.connections {
@@ -235,11 +257,40 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
         assert_eq!(connection.get("/json").await.status, 200);
         kept.push(connection);
     }
-    let mut waiting = server.connect().await;
-    waiting.send("GET /json HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(!waiting.closes_within(Duration::from_millis(100)).await);
-    drop(kept.pop());
-    assert_eq!(waiting.answer().await.status, 200);
+    let mut further = server.connect().await;
+    assert_eq!(further.get("/json").await.status, 200);
+    assert!(kept[0].closes_within(HASTY.first_request).await);
+    assert_eq!(kept[1].get("/json").await.status, 200);
+}
+
+#[tokio::test]
+async fn all_bodies_together_have_a_bound_and_what_is_still_coming_in_takes_no_turn() {
+    let limits = RequestLimits {
+        bodies: 2500,
+        deadline: Duration::from_mins(1),
+        ..SMALL
+    };
+    let server = Server::with(routes(), limits, CONNECTIONS, None).await;
+    // As many as may run at once, and more: none of them is complete.
+    let mut slow = Vec::new();
+    for _ in 0..2 * limits.concurrency {
+        let mut connection = server.connect().await;
+        let head = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n";
+        connection.send([head.as_bytes(), &[b'x'; 500]].concat()).await;
+        slow.push(connection);
+    }
+    let mut other = server.connect().await;
+    assert_eq!(other.post("/length", b"hello").await.text(), "5");
+    eventually("600 bytes more are too many", async || {
+        other.post("/length", &[b'x'; 600]).await.status == 503
+    })
+    .await;
+    // What is given up is free again.
+    drop(slow);
+    eventually("there is room again", async || {
+        other.post("/length", &[b'x'; 600]).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

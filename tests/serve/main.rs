@@ -9,6 +9,7 @@
     reason = "functions that tests call say what they expect in the shortest way, as tests do"
 )]
 
+mod attacks;
 mod common;
 mod configuration;
 mod http_limits;
