@@ -49,11 +49,7 @@ pub(super) fn fitness<'a>(
             "Drain_Required or Reboot_Required (node annotation)".to_owned(),
         ));
     }
-    let strict = match settings.node_state {
-        NodeStatePolicy::Require => true,
-        NodeStatePolicy::Trust => false,
-        NodeStatePolicy::Auto => !snapshot.sriov.is_empty(),
-    };
+    let strict = states_are_asked_for(snapshot, settings);
     let Some(state) = snapshot.sriov.get(&node.name) else {
         return if strict {
             Err(Refusal::NodeStateMissing)
@@ -80,34 +76,50 @@ pub(super) fn fitness<'a>(
         return Err(Refusal::NotInSync(status.clone()));
     }
     if let Some(network) = &claim.exclusive {
-        let exclusive = match facts.rdma {
-            RdmaMode::Exclusive => true,
-            RdmaMode::Shared => false,
-            RdmaMode::Unknown => match settings.node_state {
-                NodeStatePolicy::Require => false,
-                NodeStatePolicy::Trust => true,
-                NodeStatePolicy::Auto => !modes_told,
-            },
-        };
-        if !exclusive {
+        if !is_exclusive(facts, settings, modes_told) {
             return Err(Refusal::NotExclusive(network.clone(), facts.rdma));
         }
         if facts.leaving_exclusive {
             let pending = "Succeeded, but spec.system.rdmaMode asks for shared, which the next reboot brings";
             return Err(Refusal::NotInSync(pending.to_owned()));
         }
-        let shared = node.offers.iter().find(|(resource, amount)| {
-            *amount > 0
-                && settings
-                    .shared_rdma_prefixes
-                    .iter()
-                    .any(|prefix| resource.as_str().starts_with(prefix))
-        });
-        if let Some((resource, _)) = shared {
+        if let Some(resource) = shared_device(node, settings) {
             return Err(Refusal::SharedPlugin(resource.clone()));
         }
     }
     Ok(Some(facts))
+}
+
+/// Whether a node without a state that vouches for it is refused.
+pub(super) fn states_are_asked_for(snapshot: &ClusterSnapshot, settings: &Settings) -> bool {
+    match settings.node_state {
+        NodeStatePolicy::Require => true,
+        NodeStatePolicy::Trust => false,
+        NodeStatePolicy::Auto => !snapshot.sriov.is_empty(),
+    }
+}
+
+/// Whether the node counts as in exclusive mode; `modes_told` is [`modes_told`] of the cluster.
+pub(super) fn is_exclusive(facts: &SriovFacts, settings: &Settings, modes_told: bool) -> bool {
+    match facts.rdma {
+        RdmaMode::Exclusive => true,
+        RdmaMode::Shared => false,
+        RdmaMode::Unknown => match settings.node_state {
+            NodeStatePolicy::Require => false,
+            NodeStatePolicy::Trust => true,
+            NodeStatePolicy::Auto => !modes_told,
+        },
+    }
+}
+
+/// What the shared device plugin offers on the node.
+pub(super) fn shared_device<'a>(node: &'a Node, settings: &Settings) -> Option<&'a ResourceName> {
+    let is_shared = |resource: &ResourceName| {
+        let mut prefixes = settings.shared_rdma_prefixes.iter();
+        prefixes.any(|prefix| resource.as_str().starts_with(prefix))
+    };
+    let mut offers = node.offers.iter().filter(|(_, amount)| *amount > 0);
+    offers.find_map(|(resource, _)| is_shared(resource).then_some(resource))
 }
 
 /// VFs of the resource that the state counts.

@@ -140,6 +140,11 @@ impl<'a> BadLinks<'a> {
         self.bad.is_empty()
     }
 
+    /// What is wrong with each.
+    pub fn troubles(&self) -> impl Iterator<Item = LinkTrouble> {
+        self.bad.iter().map(|(_, trouble)| *trouble)
+    }
+
     /// Whether they are only a reason to prefer other nodes.
     #[must_use]
     pub fn only_prefer(&self) -> bool {

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::amounts::{Amounts, ONE};
 use super::cluster::{ClusterSnapshot, Members};
 use super::commitment::Commitments;
+use super::fitness::{is_exclusive, modes_told, shared_device, states_are_asked_for};
+use super::links::{BadLinks, LinkTrouble};
 use super::names::{NodeName, PodUid, PoolName, ResourceName};
-use super::node::{Node, NodeFault, PfFault, SriovFacts, Sync};
+use super::node::{Node, NodeFault, PfFault, SriovFacts, Sync, VfGroup};
 use super::placement::unfetched;
 use super::pod::Phase;
 use super::settings::Settings;
@@ -28,6 +30,21 @@ pub struct Stock {
     pub gangs: Gangs,
     /// Nodes with VFs by what keeps some of them from being used; a node counts under each fault that it has.
     pub faults: BTreeMap<Fault, u64>,
+    /// The links of nodes with VFs, as the fabric import saw them.
+    pub rails: Rails,
+}
+
+/// Links by what the fabric import says of them, however old it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rails {
+    /// Nothing is wrong with them, as far as the dump tells.
+    pub sound: u64,
+    /// There is no link.
+    pub dark: u64,
+    /// The Subnet Manager has not brought them up.
+    pub inactive: u64,
+    /// They are narrower or slower than they should be.
+    pub degraded: u64,
 }
 
 /// Where the units of one kind are. Together they are all there are, unless more is taken than there is.
@@ -94,6 +111,18 @@ pub enum Fault {
     PluginBlocked,
     /// Its state outlives the daemon that wrote it.
     Stale,
+    /// Nothing vouches for its VFs.
+    StateMissing,
+    /// It is not in exclusive RDMA mode, and a network of its VFs needs that.
+    NotExclusive,
+    /// It offers shared RDMA devices, too.
+    SharedPlugin,
+    /// A rail has no link.
+    RailDark,
+    /// A rail's link has not been brought up by the Subnet Manager.
+    RailInactive,
+    /// A rail's link is narrower or slower than it should be.
+    RailDegraded,
 }
 
 impl Fault {
@@ -113,6 +142,12 @@ impl Fault {
             Self::DriverNotReady => "driver_not_ready",
             Self::PluginBlocked => "plugin_blocked",
             Self::Stale => "stale",
+            Self::StateMissing => "state_missing",
+            Self::NotExclusive => "not_exclusive",
+            Self::SharedPlugin => "shared_plugin",
+            Self::RailDark => "rail_dark",
+            Self::RailInactive => "rail_inactive",
+            Self::RailDegraded => "rail_degraded",
         }
     }
 }
@@ -155,19 +190,16 @@ pub fn take(
     settings: &Settings,
 ) -> Stock {
     let promises = Promises::of(snapshot, commitments, reserved, settings);
-    let resources: BTreeSet<&ResourceName> = snapshot
-        .networks
-        .values()
-        .filter_map(|network| network.reading.as_ref().ok()?.resource.as_ref())
-        .collect();
+    let demands = Demands::of(snapshot, settings);
     let tiers = Tiers::of(&settings.tiers, snapshot);
     let mut stock = Stock::default();
     let mut domains: BTreeMap<_, Count> = BTreeMap::new();
     for node in snapshot.nodes.values() {
         let mut on_node = Count::default();
-        let (faults, facts) = faults(node, snapshot);
-        for resource in &resources {
-            let count = vfs_of(node, resource, snapshot, &promises, &faults, facts);
+        let links = BadLinks::of(node, snapshot, settings);
+        let (faults, facts) = faults(node, snapshot, &demands, &links);
+        for resource in demands.resources.keys() {
+            let count = vfs_of(node, resource, snapshot, &promises, &faults, (facts, &links));
             on_node.add(count);
             stock.vfs.entry((*resource).clone()).or_default().add(count);
         }
@@ -177,6 +209,7 @@ pub fn take(
         for fault in faults {
             *stock.faults.entry(fault).or_default() += 1;
         }
+        stock.rails.count(node, &links);
         if on_node.used > 0 {
             stock.scattered_vfs = stock.scattered_vfs.saturating_add(on_node.free);
         }
@@ -202,6 +235,56 @@ pub fn take(
     }
     stock.gangs = gangs(snapshot, &tiers);
     stock
+}
+
+impl Rails {
+    fn count(&mut self, node: &Node, links: &BadLinks<'_>) {
+        let Some(Ok(rails)) = &node.fabric else { return };
+        let mut bad = 0;
+        for trouble in links.troubles() {
+            bad += 1;
+            *match trouble {
+                LinkTrouble::Dark => &mut self.dark,
+                LinkTrouble::Inactive => &mut self.inactive,
+                LinkTrouble::Degraded => &mut self.degraded,
+            } += 1;
+        }
+        self.sound += count(rails.len()).saturating_sub(bad);
+    }
+}
+
+/// What the cluster's networks and settings ask of nodes.
+struct Demands<'a> {
+    /// The resources that networks name, and whether one of those needs exclusive RDMA mode.
+    resources: BTreeMap<&'a ResourceName, bool>,
+    /// A node needs a state that vouches for it.
+    states: bool,
+    /// Some state tells a mode.
+    modes_told: bool,
+    settings: &'a Settings,
+}
+
+impl<'a> Demands<'a> {
+    fn of(snapshot: &'a ClusterSnapshot, settings: &'a Settings) -> Self {
+        let mut resources: BTreeMap<&ResourceName, bool> = BTreeMap::new();
+        let networks = snapshot.networks.values();
+        for network in networks.filter_map(|network| network.reading.as_ref().ok()) {
+            if let Some(resource) = &network.resource {
+                *resources.entry(resource).or_default() |= network.plugin.rdma_isolation();
+            }
+        }
+        Self {
+            resources,
+            states: states_are_asked_for(snapshot, settings),
+            modes_told: modes_told(snapshot),
+            settings,
+        }
+    }
+
+    fn exclusive(&self, node: &Node) -> bool {
+        let mut isolating = self.resources.iter().filter(|(_, isolates)| **isolates);
+        isolating.any(|(resource, _)| node.offers.count(resource) > 0)
+    }
 }
 
 /// Promises by what they are about.
@@ -265,8 +348,20 @@ fn count_first(addresses: &mut BTreeMap<PoolName, u64>, set: &[PoolName], times:
 }
 
 /// What is wrong with a node, and the facts of its state.
-fn faults<'a>(node: &Node, snapshot: &'a ClusterSnapshot) -> (BTreeSet<Fault>, Option<&'a SriovFacts>) {
+fn faults<'a>(
+    node: &Node,
+    snapshot: &'a ClusterSnapshot,
+    demands: &Demands<'_>,
+    links: &BadLinks<'_>,
+) -> (BTreeSet<Fault>, Option<&'a SriovFacts>) {
     let mut faults = BTreeSet::new();
+    if !links.only_prefer() {
+        faults.extend(links.troubles().map(|trouble| match trouble {
+            LinkTrouble::Dark => Fault::RailDark,
+            LinkTrouble::Inactive => Fault::RailInactive,
+            LinkTrouble::Degraded => Fault::RailDegraded,
+        }));
+    }
     if node.drain_requested {
         faults.insert(Fault::Draining);
     }
@@ -284,9 +379,21 @@ fn faults<'a>(node: &Node, snapshot: &'a ClusterSnapshot) -> (BTreeSet<Fault>, O
             faults.insert(Fault::Unreadable);
             None
         }
-        None => None,
+        None => {
+            if demands.states {
+                faults.insert(Fault::StateMissing);
+            }
+            None
+        }
     };
     if let Some(facts) = facts {
+        if demands.exclusive(node) {
+            if !is_exclusive(facts, demands.settings, demands.modes_told) {
+                faults.insert(Fault::NotExclusive);
+            } else if shared_device(node, demands.settings).is_some() {
+                faults.insert(Fault::SharedPlugin);
+            }
+        }
         if facts.drain.is_some() {
             faults.insert(Fault::Draining);
         }
@@ -319,7 +426,7 @@ fn vfs_of(
     snapshot: &ClusterSnapshot,
     promises: &Promises,
     faults: &BTreeSet<Fault>,
-    facts: Option<&SriovFacts>,
+    (facts, links): (Option<&SriovFacts>, &BadLinks<'_>),
 ) -> Count {
     let of = |amounts: Option<&Amounts>| amounts.map_or(0, |amounts| amounts.of(resource.as_str()) / ONE);
     let used = of(snapshot.used.get(&node.name).map(AsRef::as_ref));
@@ -331,7 +438,14 @@ fn vfs_of(
         Fault::DriverNotReady,
         Fault::PluginBlocked,
         Fault::Stale,
+        Fault::StateMissing,
+        Fault::NotExclusive,
+        Fault::SharedPlugin,
     ];
+    let has_bad_link = |group: &VfGroup| {
+        let link = facts.and_then(|facts| links.behind(group, facts));
+        link.is_some() && !links.only_prefer()
+    };
     let unfit = if faults.iter().any(|fault| whole.contains(fault)) {
         u64::MAX
     } else {
@@ -339,7 +453,7 @@ fn vfs_of(
             .map(|facts| facts.groups.as_slice())
             .unwrap_or_default()
             .iter()
-            .filter(|group| group.serves(resource) && !group.faults.is_empty())
+            .filter(|group| group.serves(resource) && (!group.faults.is_empty() || has_bad_link(group)))
             .fold(0, |sum, group| sum + u64::from(group.vfs))
     };
     Count::split(
@@ -414,8 +528,10 @@ mod tests {
 
     use super::*;
     use crate::decide::commitment::{Commitment, GangHold, Place};
+    use crate::decide::fabric::{Guid, RailState};
     use crate::decide::names::GangRef;
-    use crate::decide::testing::Cluster;
+    use crate::decide::node::RdmaMode;
+    use crate::decide::testing::{Cluster, rail};
 
     fn taken(cluster: &Cluster, commitments: &Commitments, reserved: &[&str]) -> Stock {
         let reserved = reserved.iter().map(|uid| PodUid::from(*uid)).collect();
@@ -450,6 +566,42 @@ mod tests {
         assert_eq!(stock.vfs.values().collect::<Vec<_>>(), [&expected]);
         assert_eq!(stock.faults, BTreeMap::from([(Fault::Draining, 1)]));
         assert_eq!(stock.scattered_vfs, 5, "on a node of which a VF is taken");
+    }
+
+    #[test]
+    fn nodes_that_the_extender_refuses_show_why() {
+        let cluster = Cluster::with_rails(1)
+            .node("fine", 8)
+            .node("shared", 8)
+            .state("shared", |facts| facts.rdma = RdmaMode::Shared)
+            .node_without_state("unvouched", 8);
+        let stock = taken(&cluster, &Commitments::default(), &[]);
+        let expected = [(Fault::StateMissing, 1), (Fault::NotExclusive, 1)];
+        assert_eq!(stock.faults, BTreeMap::from(expected));
+        let count = stock.vfs.values().next().unwrap();
+        assert_eq!((count.free, count.unfit), (8, 16));
+    }
+
+    #[test]
+    fn what_lies_behind_a_dead_link_is_not_free() {
+        let cluster = Cluster::with_rails(2)
+            .node("a", 8)
+            .state("a", |facts| {
+                for (group, guid) in facts.groups.iter_mut().zip(1..) {
+                    group.guid = Some(Guid(guid));
+                }
+            })
+            .fabric("a", vec![rail(0, RailState::Active), rail(1, RailState::Dark)]);
+        let stock = taken(&cluster, &Commitments::default(), &[]);
+        let rails = Rails {
+            sound: 1,
+            dark: 1,
+            ..Rails::default()
+        };
+        assert_eq!(stock.rails, rails);
+        assert_eq!(stock.faults, BTreeMap::from([(Fault::RailDark, 1)]));
+        let free: Vec<u64> = stock.vfs.values().map(|count| count.free).collect();
+        assert_eq!(free, [8, 0]);
     }
 
     #[test]

@@ -110,17 +110,7 @@ impl Collector for LastTaken {
         ] {
             gauge(&mut encoder, name, help, value)?;
         }
-        let faults = Fault::iter().map(|fault| {
-            let nodes = stock.faults.get(&fault).copied().unwrap_or(0);
-            (fault.slug(), nodes)
-        });
-        family(
-            &mut encoder,
-            "node_faults",
-            "Nodes with VFs of which some cannot be used, by why",
-            "fault",
-            faults,
-        )?;
+        unfit(&mut encoder, stock)?;
         family(
             &mut encoder,
             "waiting_pods",
@@ -148,6 +138,34 @@ impl Collector for LastTaken {
             seconds,
         )
     }
+}
+
+/// What cannot be used, and why.
+fn unfit(encoder: &mut DescriptorEncoder<'_>, stock: &Stock) -> fmt::Result {
+    let faults = Fault::iter().map(|fault| {
+        let nodes = stock.faults.get(&fault).copied().unwrap_or(0);
+        (fault.slug(), nodes)
+    });
+    family(
+        encoder,
+        "node_faults",
+        "Nodes with VFs of which some cannot be used, by why",
+        "fault",
+        faults,
+    )?;
+    let rails = [
+        ("sound", stock.rails.sound),
+        ("dark", stock.rails.dark),
+        ("inactive", stock.rails.inactive),
+        ("degraded", stock.rails.degraded),
+    ];
+    family(
+        encoder,
+        "rails",
+        "Links of nodes with VFs by what the fabric import says of them",
+        "state",
+        rails,
+    )
 }
 
 const EXPIRED: &str = "Promises whose time was up before the pod was bound or gone";
@@ -244,6 +262,7 @@ mod tests {
             at: 1_800_000_000,
             ..Taken::default()
         };
+        taken.stock.rails.dark = 2;
         taken.stock.addresses.insert(
             "rail0".into(),
             Count {
@@ -260,6 +279,7 @@ mod tests {
             "pointsman_waiting_pods{reason=\"pool_empty\"} 3",
             "pointsman_promises_expired_total{kind=\"gang\"} 2",
             "pointsman_node_faults{fault=\"pf_down\"} 0",
+            "pointsman_rails{state=\"dark\"} 2",
             "pointsman_stock_taken_seconds 1800000000",
         ] {
             assert!(
