@@ -86,6 +86,13 @@ pub const CHECKS: &[Check] = &[
         installed::sriov_kinds
     ),
     cluster!(
+        "crds.sriov-modes",
+        "The SR-IOV operator is 1.4 or later and its CRDs are its own: node states tell the RDMA mode, pool configurations set it.",
+        "Nobody can see which nodes are in exclusive mode, so none is demanded; pods may land where the CNI plugin refuses them.",
+        "Upgrade the operator, and apply the CRDs of its own chart.",
+        installed::sriov_modes
+    ),
+    cluster!(
         "operators.spiderpool",
         "Spiderpool's controller and its agents are ready.",
         "Pods hang in ContainerCreating on nodes without an agent; networks are not made.",
@@ -105,6 +112,13 @@ pub const CHECKS: &[Check] = &[
         "VFs are not made, not watched, or not offered.",
         "Look at the pods of the workload that is named.",
         installed::sriov_runs
+    ),
+    cluster!(
+        "operators.nodes",
+        "On every node with VFs, Spiderpool's agent, Multus, the SR-IOV config daemon and the device plugin are ready.",
+        "Pods that land on a node without one of them hang in ContainerCreating, or its VFs are not offered.",
+        "Let the DaemonSet select the node and tolerate its taints; look at its pod there.",
+        installed::daemons
     ),
     cluster!(
         "operators.pointsman",
@@ -261,6 +275,13 @@ pub const CHECKS: &[Check] = &[
         pools::records
     ),
     cluster!(
+        "pools.subnets",
+        "Every SpiderSubnet can be read and has addresses left for pools, and Spiderpool cuts pools from it (enableSpiderSubnet).",
+        "Applications that name the subnet get no pool, and their pods wait.",
+        "Widen the subnet, remove pools that nobody uses, or switch the feature on.",
+        pools::subnets
+    ),
+    cluster!(
         "pools.rails",
         "Each rail of a profile draws from pools of its own.",
         "Spiderpool gives a pod that already holds an address of a pool the same one again: two rails get one address.",
@@ -315,6 +336,13 @@ pub const CHECKS: &[Check] = &[
         "The API server does not trust the webhook: no pod that opted in can be created.",
         "Find out why the webhook does not write it; its log says.",
         webhook::certificate
+    ),
+    cluster!(
+        "webhook.answers",
+        "A pod that only our webhook denies, sent to the API server as a dry run (nothing is stored), is denied by it: the way there, and the certificate it serves, are right.",
+        "No pod that opted in can be created, whatever the other rows about admission say.",
+        "Do what the API server's words say: mostly it is the certificate, a network policy, or a node that is down.",
+        webhook::answers
     ),
     cluster!(
         "webhook.service",

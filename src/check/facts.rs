@@ -64,6 +64,8 @@ pub struct Facts {
     pub counters: BTreeMap<PoolName, Counters>,
     /// The UIDs of all pods.
     pub pods: BTreeSet<PodUid>,
+    /// Nodes with a ready pod of a DaemonSet, by the DaemonSet's name.
+    pub daemons: BTreeMap<String, BTreeSet<NodeName>>,
     /// Deployments and DaemonSets.
     pub workloads: Vec<(Source, Object<Workload>)>,
     /// Mutating webhook configurations.
@@ -84,6 +86,21 @@ pub struct Facts {
     pub bindings: Vec<(Source, Object<Binding>)>,
     /// What the API server said the caller may do; none without an API server.
     pub reviews: Option<Vec<(Permission, Review)>>,
+    /// What became of a pod that was sent to our webhook; none without an API server.
+    pub trial: Option<Trial>,
+}
+
+/// What became of a pod that only our webhook denies, sent to the API server as a dry run: nothing is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// The webhook answered.
+    Answered,
+    /// Nobody asked it; the namespace that was tried.
+    NotAsked(String),
+    /// The API server could not ask it, in its own words.
+    Failed(String),
+    /// It did not come to that, and why.
+    Untried(String),
 }
 
 /// The API server's answer about one permission.

@@ -102,6 +102,7 @@ impl Gathering {
                 attachments: BTreeSet::new(),
                 counters: BTreeMap::new(),
                 pods: BTreeSet::new(),
+                daemons: BTreeMap::new(),
                 workloads: Vec::new(),
                 webhooks: Vec::new(),
                 validations: Vec::new(),
@@ -112,6 +113,7 @@ impl Gathering {
                 roles: Vec::new(),
                 bindings: Vec::new(),
                 reviews: None,
+                trial: None,
             },
             pod,
             counts: BTreeMap::new(),
@@ -220,6 +222,7 @@ impl Gathering {
             | Source::Attachment
             | Source::MultusConfig
             | Source::ReservedIp
+            | Source::Subnet
             | Source::Pool
             | Source::Namespace
             | Source::Pod => {}
@@ -256,6 +259,9 @@ impl Gathering {
             Source::Pod => {
                 if let Some(uid) = text("/metadata/uid") {
                     self.facts.pods.insert(uid.into());
+                }
+                if let Some((daemon, node)) = ready_daemon(object) {
+                    self.facts.daemons.entry(daemon).or_default().insert(node);
                 }
                 let wanted = self.pod.as_ref().is_some_and(|pod| {
                     text("/metadata/namespace").unwrap_or("default") == pod.namespace.as_str()
@@ -387,6 +393,25 @@ pub fn scheduler_file(path: &Path) -> std::io::Result<(String, String)> {
 #[must_use]
 pub fn is_wanted(source: Source, with_pod: bool) -> bool {
     source.reach() != Reach::OfPod || with_pod
+}
+
+/// The DaemonSet of a pod that is ready, and the pod's node.
+fn ready_daemon(pod: &Value) -> Option<(String, NodeName)> {
+    let all = |pointer: &str| {
+        pod.pointer(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let text = |of: &'_ Value, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
+    let owner =
+        all("/metadata/ownerReferences").find(|owner| text(owner, "kind").as_deref() == Some("DaemonSet"))?;
+    let ready = all("/status/conditions").any(|condition| {
+        text(condition, "type").as_deref() == Some("Ready")
+            && text(condition, "status").as_deref() == Some("True")
+    });
+    let node = pod.pointer("/spec/nodeName").and_then(Value::as_str)?;
+    ready.then_some((text(owner, "name")?, node.into()))
 }
 
 fn read_as<T: DeserializeOwned>(object: &Value) -> Result<T, String> {

@@ -2,8 +2,9 @@
 
 use super::facts::{Facts, Listing};
 use super::finding::Finding;
-use super::source::{DEFINITIONS, Source};
-use super::tally::{count, few};
+use super::fleet::{asked, fleet};
+use super::source::Source;
+use super::tally::{Tally, Words, count, few};
 
 /// Spiderpool's kinds are served in the version we read.
 pub(super) fn spiderpool_kinds(facts: &Facts) -> Finding {
@@ -35,34 +36,148 @@ pub(super) fn multus_kinds(facts: &Facts) -> Finding {
 
 /// The SR-IOV operator's kinds are served in the version we read.
 pub(super) fn sriov_kinds(facts: &Facts) -> Finding {
-    let finding = kinds(
+    kinds(
         facts,
         "the SR-IOV operator's CRDs",
         &[Source::NodeState, Source::Policy, Source::PoolConfig],
         "# Spiderpool's chart can bring the operator\n\
          helm upgrade --install spiderpool spiderpool/spiderpool --namespace spiderpool --create-namespace --reuse-values \
          --set sriov.install=true",
-    );
-    let tells_mode = facts
-        .definitions
+    )
+}
+
+/// The SR-IOV operator is recent enough to tell and to set RDMA modes, and its kinds are its own.
+pub(super) fn sriov_modes(facts: &Facts) -> Finding {
+    const SUBJECT: &str = "version of the SR-IOV operator";
+    let has = |source: Source, field: &str| {
+        let name = source.kubectl();
+        let definition = facts
+            .definitions
+            .iter()
+            .find(|definition| definition.name() == name)?;
+        let mut versions = definition.body.spec.versions.iter();
+        let pointer = format!(
+            "/openAPIV3Schema/properties/{}",
+            field.replace('.', "/properties/")
+        );
+        Some(versions.any(|version| version.schema.pointer(&pointer).is_some()))
+    };
+    let fields = [
+        (Source::NodeState, "status.system.rdmaMode"),
+        (Source::PoolConfig, "spec.rdmaMode"),
+    ];
+    let images = facts
+        .workloads
         .iter()
-        .find(|definition| definition.name() == DEFINITIONS[5])
-        .map(|definition| {
-            definition.body.spec.versions.iter().any(|version| {
-                let pointer = "/openAPIV3Schema/properties/status/properties/system/properties/rdmaMode";
-                version.schema.pointer(pointer).is_some()
-            })
-        });
-    match tells_mode {
-        Some(false) => Finding {
-            evidence: format!(
-                "{}; SriovNetworkNodeState has no status.system.rdmaMode (operator before 1.4, or Spiderpool's CRDs)",
-                finding.evidence
+        .filter(|(source, workload)| *source == Source::Deployment && is_called(workload.name(), OPERATOR))
+        .flat_map(|(_, workload)| &workload.body.spec.template.spec.containers)
+        .map(|container| container.image.rsplit('/').next().unwrap_or_default().to_owned());
+    let images: Vec<String> = images.filter(|image| !image.is_empty()).collect();
+    let image = if images.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", images.join(", "))
+    };
+    let lacking: Vec<String> = fields
+        .iter()
+        .filter(|(source, field)| has(*source, field) == Some(false))
+        .map(|(source, field)| format!("{} has no {field}", source.kind()))
+        .collect();
+    if !lacking.is_empty() {
+        return Finding::no(
+            SUBJECT,
+            format!(
+                "{image}{} (operator before 1.4, or CRDs of another chart)",
+                lacking.join(", ")
             ),
-            ..finding
-        },
-        _ => finding,
+            "# 1.4 or later, with the CRDs of its own chart (Helm does not change CRDs that are there: apply them first)\n\
+             kubectl get crd sriovnetworknodestates.sriovnetwork.openshift.io -o yaml | grep -n rdmaMode\n\
+             # until then the mode is set at boot, and each node is looked at by hand\n\
+             kubectl debug node/NODE -it --image=busybox -- chroot /host rdma system show",
+        );
     }
+    let told: Vec<&str> = fields
+        .iter()
+        .filter(|(source, field)| has(*source, field) == Some(true))
+        .map(|(_, field)| *field)
+        .collect();
+    if told.len() < fields.len() {
+        return Finding::unknown(
+            SUBJECT,
+            format!("{image}its definitions are not known"),
+            "kubectl get crd sriovnetworknodestates.sriovnetwork.openshift.io \
+             sriovnetworkpoolconfigs.sriovnetwork.openshift.io -o yaml",
+        );
+    }
+    Finding::yes(SUBJECT, format!("{image}{}", told.join(", ")))
+}
+
+/// What a node with VFs cannot do without runs on each of them.
+pub(super) fn daemons(facts: &Facts) -> Finding {
+    const SUBJECT: &str = "daemons on nodes with VFs";
+    const WANTED: [&str; 4] = [
+        "spiderpool-agent",
+        "multus",
+        "sriov-network-config-daemon",
+        "sriov-device-plugin",
+    ];
+    if let Some(unknown) = facts.unless_known(&[Source::Node, Source::DaemonSet, Source::Pod], SUBJECT) {
+        return unknown;
+    }
+    // What is not installed as a DaemonSet has its row above.
+    let sets: Vec<(&str, &str)> = facts
+        .workloads
+        .iter()
+        .filter(|(source, _)| *source == Source::DaemonSet)
+        .filter_map(|(_, set)| {
+            Some((
+                *WANTED.iter().find(|word| set.name().contains(**word))?,
+                set.name(),
+            ))
+        })
+        .collect();
+    let mut tally = Tally::telling(facts.node.is_some());
+    for (node, _) in fleet(facts, &asked(facts)) {
+        let runs = |set: &str| {
+            facts
+                .daemons
+                .get(set)
+                .is_some_and(|nodes| nodes.contains(&node.name))
+        };
+        let missing: Vec<String> = WANTED
+            .iter()
+            .filter(|word| {
+                let mut of_word = sets.iter().filter(|(of, _)| of == *word).peekable();
+                of_word.peek().is_some() && !of_word.any(|(_, set)| runs(set))
+            })
+            .map(|word| format!("no ready {word}"))
+            .collect();
+        tally.judge(node.name.as_str(), &missing);
+    }
+    if sets.is_empty() {
+        return Finding::unknown(
+            SUBJECT,
+            "none of them is a DaemonSet",
+            "kubectl get daemonsets -A",
+        );
+    }
+    tally.finding(
+        Words {
+            subject: SUBJECT,
+            thing: "node with VFs",
+            sound: "agent, Multus, config daemon and device plugin are ready",
+            nothing: "no node has VFs of a network",
+        },
+        |first| {
+            let node = first.unwrap_or("NODE");
+            format!(
+                "# what runs there, and what its DaemonSets select and tolerate\n\
+                 kubectl get pods -A -o wide --field-selector spec.nodeName={node} | grep -e spiderpool -e multus -e sriov\n\
+                 kubectl get daemonsets -A -o wide | grep -e spiderpool -e multus -e sriov\n\
+                 kubectl get node {node} -o jsonpath='{{.spec.taints}}'"
+            )
+        },
+    )
 }
 
 /// Spiderpool runs.
@@ -88,7 +203,7 @@ pub(super) fn sriov_runs(facts: &Facts) -> Finding {
         facts,
         "the SR-IOV operator",
         &[
-            (Source::Deployment, "sriov-network-operator"),
+            (Source::Deployment, OPERATOR),
             (Source::DaemonSet, "sriov-network-config-daemon"),
             (Source::DaemonSet, "sriov-device-plugin"),
         ],
@@ -135,6 +250,14 @@ fn kinds(facts: &Facts, subject: &str, sources: &[Source], remedy: &str) -> Find
     }
 }
 
+/// What the SR-IOV operator's Deployment is called, by its own chart and by Spiderpool's.
+const OPERATOR: &str = "sriov-network-operator|sriov-operator";
+
+/// Whether a name contains one of the words.
+fn is_called(name: &str, words: &str) -> bool {
+    words.split('|').any(|word| name.contains(word))
+}
+
 /// Each workload whose name contains the word is there with all its pods ready.
 fn runs(facts: &Facts, subject: &str, wanted: &[(Source, &str)]) -> Finding {
     let kinds: Vec<Source> = wanted.iter().map(|(kind, _)| *kind).collect();
@@ -148,10 +271,11 @@ fn runs(facts: &Facts, subject: &str, wanted: &[(Source, &str)]) -> Finding {
         let found: Vec<_> = facts
             .workloads
             .iter()
-            .filter(|(source, workload)| source == kind && workload.name().contains(word))
+            .filter(|(source, workload)| source == kind && is_called(workload.name(), word))
             .map(|(_, workload)| workload)
             .collect();
         if found.is_empty() {
+            let word = word.split('|').next().unwrap_or(word);
             wrong.push(format!("there is no {} {word}", kind.kind()));
             remedies.push(format!("kubectl get {} -A | grep {word}", kind.kubectl()));
         }

@@ -218,7 +218,7 @@ pub(super) fn resources(facts: &Facts) -> Finding {
                  kubectl get -A sriovnetworknodepolicies.sriovnetwork.openshift.io -o custom-columns=\
                  NAMESPACE:.metadata.namespace,NAME:.metadata.name,RESOURCE:.spec.resourceName | grep -w {suffix}\n\
                  # the operator's prefix\n\
-                 kubectl -n {} get deployment sriov-network-operator -o yaml | grep -A1 RESOURCE_PREFIX",
+                 kubectl -n {} get deployments -o yaml | grep -A1 RESOURCE_PREFIX",
                 facts.operator_namespace()
             )
         },

@@ -155,6 +155,8 @@ body! {
     ContainerSpec {
         /// Its name.
         name: String,
+        /// With its tag or digest.
+        image: String,
         /// In place of the image's entry point.
         command: Vec<String>,
         /// Its arguments.

@@ -38,6 +38,8 @@ pub(super) struct Ours {
     pub(super) account: String,
     /// The Secret of `--self-signed-secret`.
     pub(super) secret: Option<(String, String)>,
+    /// It asks the API server who may look (`--admin-auth apiserver`).
+    pub(super) delegates: bool,
     /// The webhook configuration it keeps.
     pub(super) configuration: String,
     /// `kind namespace/name`, and how many of its pods are ready.
@@ -62,7 +64,11 @@ pub(super) fn ours(facts: &Facts) -> Vec<Ours> {
                 (Part::Extender, "--extender-listen"),
             ] {
                 if flag(container, listen) != Some("none") {
-                    found.push(of(facts, part, *source, workload, secret.clone()));
+                    found.push(Ours {
+                        secret: secret.clone(),
+                        delegates: flag(container, "--admin-auth") == Some("apiserver"),
+                        ..of(facts, part, *source, workload)
+                    });
                 }
             }
         }
@@ -114,13 +120,7 @@ pub(super) fn runs(facts: &Facts) -> Finding {
     Finding::yes(SUBJECT, few(&told))
 }
 
-fn of(
-    facts: &Facts,
-    part: Part,
-    source: Source,
-    workload: &Object<Workload>,
-    secret: Option<(String, String)>,
-) -> Ours {
+fn of(facts: &Facts, part: Part, source: Source, workload: &Object<Workload>) -> Ours {
     let body = &workload.body;
     let (there, asked) = match source {
         Source::DaemonSet => (body.status.number_ready, body.status.desired_number_scheduled),
@@ -136,7 +136,8 @@ fn of(
             .service_account_name
             .clone()
             .unwrap_or_else(|| "default".to_owned()),
-        secret,
+        secret: None,
+        delegates: false,
         configuration: facts.configuration.webhook.configuration_name.clone(),
         told: format!("{} {}: {there} of {asked} ready", source.kind(), workload.at()),
         is_ready: there > 0,

@@ -1,9 +1,10 @@
 //! Rows about Spiderpool's pools: whether networks find addresses in them, and whether their books are right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::draws::{Room, draws};
-use super::facts::Facts;
+use super::facts::{Facts, Listing};
 use super::finding::{Answer, Finding, apply};
 use super::fleet::{asked, fleet, networks};
 use super::source::Source;
@@ -12,6 +13,7 @@ use crate::decide::names::{NetworkRef, PoolName};
 use crate::decide::network::Ipam;
 use crate::decide::node::Node;
 use crate::decide::pod::PoolChoice;
+use crate::decide::pool::Pool;
 use crate::decide::wildcard;
 
 /// Every pool and every reservation can be read.
@@ -21,7 +23,7 @@ pub(super) fn readable(facts: &Facts) -> Finding {
         return unknown;
     }
     let problems = facts.problems_of(&[Source::Pool, Source::ReservedIp]);
-    let pools = facts.snapshot.pools.size();
+    let pools = own_pools(facts).count();
     if !problems.is_empty() {
         return Finding::no(
             SUBJECT,
@@ -192,7 +194,7 @@ pub(super) fn records(facts: &Facts) -> Finding {
         return unknown;
     }
     let mut tally = Tally::default();
-    for (name, pool) in &facts.snapshot.pools {
+    for (name, pool) in own_pools(facts) {
         let Ok(reading) = &pool.reading else { continue };
         let gone: u32 = reading
             .holders
@@ -222,6 +224,68 @@ pub(super) fn records(facts: &Facts) -> Finding {
                  kubectl -n {namespace} logs deployment/spiderpool-controller --tail=200 | grep -i gc\n\
                  # an endpoint that is stuck is removed by hand\n\
                  kubectl -n NAMESPACE delete spiderendpoint POD"
+            )
+        },
+    )
+}
+
+/// Subnets can give addresses to the pools that are cut from them.
+pub(super) fn subnets(facts: &Facts) -> Finding {
+    const SUBJECT: &str = "SpiderSubnets";
+    const NONE: &str = "there is no SpiderSubnet: pools are made by hand";
+    if *facts.listing(Source::Subnet) == Listing::Absent {
+        return Finding::yes(SUBJECT, NONE);
+    }
+    if let Some(unknown) = facts.unless_known(&[Source::Subnet], SUBJECT) {
+        return unknown;
+    }
+    let off = said_by_spiderpool(facts, "enableSpiderSubnet") == Some(false);
+    let mut tally = Tally::default();
+    for (name, subnet) in facts
+        .snapshot
+        .pools
+        .iter()
+        .filter(|(name, _)| name.is_of_subnet())
+    {
+        let mut problems = Vec::new();
+        match &subnet.reading {
+            Err(problem) => problems.push(problem.to_string()),
+            Ok(reading) if reading.terminating => problems.push("is being deleted".to_owned()),
+            Ok(reading) if reading.free == 0 => {
+                problems.push(format!("0 of {} left, in it and in its pools", reading.size));
+            }
+            Ok(_) => {}
+        }
+        if off {
+            problems.push("Spiderpool has enableSpiderSubnet: false and cuts no pool from it".to_owned());
+        }
+        tally.judge(name.as_str().trim_start_matches("subnet/"), &problems);
+    }
+    if tally.is_empty() {
+        return Finding::yes(SUBJECT, NONE);
+    }
+    tally.finding(
+        Words {
+            subject: SUBJECT,
+            thing: "SpiderSubnet",
+            sound: "addresses left",
+            nothing: NONE,
+        },
+        |first| {
+            let subnet = first.unwrap_or("SUBNET");
+            let switch = off.then_some(
+                "\n# let Spiderpool cut pools from subnets\n\
+                 helm upgrade spiderpool spiderpool/spiderpool --namespace spiderpool --reuse-values \
+                 --set ipam.spiderSubnet.enable=true",
+            );
+            format!(
+                "# which pools are cut from it\n\
+                 kubectl get spidersubnet {subnet} -o yaml\n\
+                 kubectl get spiderippools -l ipam.spidernet.io/owner-spider-subnet={subnet}\n\
+                 # more of them (a range of the subnet that nobody else uses)\n\
+                 kubectl patch spidersubnet {subnet} --type json -p \
+                 '[{{\"op\":\"add\",\"path\":\"/spec/ips/-\",\"value\":\"FIRST-LAST\"}}]'{}",
+                switch.unwrap_or_default()
             )
         },
     )
@@ -326,7 +390,7 @@ pub(super) fn namespaces(facts: &Facts) -> Finding {
 /// Spiderpool hands out the families that we reckon with.
 pub(super) fn families(facts: &Facts) -> Finding {
     const SUBJECT: &str = "IP families that Spiderpool hands out";
-    const NAME: &str = "spiderpool-conf";
+    const NAME: &str = SPIDERPOOL_CONF;
     let namespace = &facts.configuration.decisions.spiderpool_namespace;
     let show = format!("kubectl -n {namespace} get configmap {NAME} -o yaml | grep -i enableIPv");
     if let Some(unknown) = facts.unless_known(&[Source::ConfigMap], SUBJECT) {
@@ -335,11 +399,7 @@ pub(super) fn families(facts: &Facts) -> Finding {
     let Some(config) = facts.config_maps.iter().find(|config| config.name() == NAME) else {
         return Finding::unknown(SUBJECT, format!("there is no ConfigMap {namespace}/{NAME}"), show);
     };
-    let text: String = config.body.data.values().cloned().collect::<Vec<_>>().join("\n");
-    let said = |key: &str| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
-        line.trim_start_matches(':').trim().parse::<bool>().ok()
-    };
+    let said = |key: &str| said_by_spiderpool(facts, key);
     let (Some(v4), Some(v6)) = (said("enableIPv4"), said("enableIPv6")) else {
         return Finding::unknown(
             SUBJECT,
@@ -365,6 +425,29 @@ pub(super) fn families(facts: &Facts) -> Finding {
             ),
         )
     }
+}
+
+/// Where Spiderpool keeps its switches.
+const SPIDERPOOL_CONF: &str = "spiderpool-conf";
+
+/// A switch in Spiderpool's configuration, where it can be read.
+fn said_by_spiderpool(facts: &Facts, key: &str) -> Option<bool> {
+    let config = facts
+        .config_maps
+        .iter()
+        .find(|config| config.name() == SPIDERPOOL_CONF)?;
+    let mut lines = config.body.data.values().flat_map(|text| text.lines());
+    let value = lines.find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'))?;
+    value.trim().parse().ok()
+}
+
+/// The pools that are objects of their own, rather than stand for a subnet.
+fn own_pools(facts: &Facts) -> impl Iterator<Item = (&PoolName, &Arc<Pool>)> {
+    facts
+        .snapshot
+        .pools
+        .iter()
+        .filter(|(name, _)| !name.is_of_subnet())
 }
 
 fn count_have(pods: usize) -> String {

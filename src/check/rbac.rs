@@ -161,6 +161,14 @@ fn needed(ours: &Ours) -> BTreeSet<Permission> {
             needed.insert(Permission::everywhere("create", "events.k8s.io", "events"));
         }
     }
+    if ours.delegates {
+        for (group, reviews) in [
+            ("authentication.k8s.io", "tokenreviews"),
+            ("authorization.k8s.io", "subjectaccessreviews"),
+        ] {
+            needed.insert(Permission::everywhere("create", group, reviews));
+        }
+    }
     needed
 }
 

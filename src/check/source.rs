@@ -24,6 +24,8 @@ pub enum Source {
     ReservedIp,
     /// Spiderpool's SpiderIPPool.
     Pool,
+    /// Spiderpool's SpiderSubnet.
+    Subnet,
     /// Namespaces.
     Namespace,
     /// Kubernetes' CustomResourceDefinition.
@@ -109,6 +111,7 @@ impl Source {
             Self::MultusConfig => "SpiderMultusConfig",
             Self::ReservedIp => "SpiderReservedIP",
             Self::Pool => "SpiderIPPool",
+            Self::Subnet => "SpiderSubnet",
             Self::Namespace => "Namespace",
             Self::Definition => "CustomResourceDefinition",
             Self::Deployment => "Deployment",
@@ -140,6 +143,7 @@ impl Source {
             Self::MultusConfig => (SPIDERPOOL, "v2beta1", "spidermultusconfigs"),
             Self::ReservedIp => (SPIDERPOOL, "v2beta1", "spiderreservedips"),
             Self::Pool => (SPIDERPOOL, "v2beta1", "spiderippools"),
+            Self::Subnet => (SPIDERPOOL, "v2beta1", "spidersubnets"),
             Self::Namespace => ("", "v1", "namespaces"),
             Self::Definition => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
             Self::Deployment => ("apps", "v1", "deployments"),
@@ -189,6 +193,7 @@ impl Source {
             Self::MultusConfig => Some(Kind::MultusConfig),
             Self::ReservedIp => Some(Kind::ReservedIp),
             Self::Pool => Some(Kind::Pool),
+            Self::Subnet => Some(Kind::Subnet),
             Self::Namespace => Some(Kind::Namespace),
             Self::Pod => Some(Kind::Pod),
             Self::Lease => Some(Kind::Lease),

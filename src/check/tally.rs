@@ -62,6 +62,12 @@ impl Tally {
         }
     }
 
+    /// Whether nothing was counted.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sound == 0 && self.wrong.is_empty() && self.unsure.is_empty()
+    }
+
     /// The answer: no as soon as one is wrong, else unknown as soon as one cannot be told. The remedy is made for the
     /// first of them, by its name; none where there is nothing to count.
     #[must_use]

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-use super::facts::Facts;
+use super::facts::{Facts, Trial};
 use super::finding::Finding;
 use super::objects::{Object, ServiceReference, Webhook, Webhooks};
 use super::source::Source;
@@ -18,6 +18,9 @@ use crate::serve::tls::Validity;
 /// A certificate that ends sooner is as good as expired: somebody should look now. Ours are renewed with a third of
 /// their life left, which is months.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The label with a namespace's name, which the API server sets.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// The API server asks us about pods that are created.
 pub(super) fn registered(facts: &Facts) -> Finding {
@@ -118,6 +121,74 @@ pub(super) fn certificate(facts: &Facts) -> Finding {
         Some(until) => Finding::yes(SUBJECT, format!("valid until {}", until.strftime("%Y-%m-%d"))),
         None => Finding::unknown(SUBJECT, "the configuration holds no webhook", remedy()),
     }
+}
+
+/// The API server has asked the webhook, and got its answer.
+pub(super) fn answers(facts: &Facts) -> Finding {
+    const SUBJECT: &str = "answer of the webhook";
+    let configuration = match registration(facts, SUBJECT) {
+        Ok(configuration) => configuration,
+        Err(unknown) => return *unknown,
+    };
+    let again = format!(
+        "kubectl run pointsman-check --image=none --dry-run=server --annotations=pointsman.io/profile='{NO_PROFILE}'"
+    );
+    match &facts.trial {
+        None => Finding::unknown(
+            SUBJECT,
+            "only an API server can ask it: the facts are from files",
+            "pointsman check   # with a kubeconfig, and without --from",
+        ),
+        Some(Trial::Answered) => Finding::yes(SUBJECT, "it denied what it should, in a dry run"),
+        Some(Trial::Failed(words)) => Finding::no(
+            SUBJECT,
+            words,
+            format!(
+                "# the certificate that is served, and what the webhook says of it\n\
+                 kubectl -n {0} logs -l app.kubernetes.io/component=webhook --tail=50 | grep -i certificate\n\
+                 kubectl -n {0} get service,endpointslices,networkpolicies,pods -o wide\n\
+                 # once more\n{again}",
+                facts.namespace
+            ),
+        ),
+        Some(Trial::NotAsked(namespace)) => Finding::no(
+            SUBJECT,
+            format!("a pod that opted in was accepted in namespace {namespace} without asking it"),
+            format!(
+                "# selectors, conditions and failurePolicy must be as shipped\n\
+                 kubectl get mutatingwebhookconfiguration {} -o yaml\n{again}",
+                configuration.name()
+            ),
+        ),
+        Some(Trial::Untried(why)) => Finding::unknown(SUBJECT, why, again),
+    }
+}
+
+/// The name of a profile that no profile can have.
+pub(super) const NO_PROFILE: &str = "pointsman check";
+
+/// The namespace in which a pod that opts in comes to our webhook, and the names of its webhooks.
+pub(super) fn to_try(facts: &Facts) -> Option<(String, Vec<String>)> {
+    let configuration = ours(facts)?;
+    let webhooks = &configuration.body.webhooks;
+    let names = webhooks.iter().map(|webhook| webhook.name.clone()).collect();
+    let asks_about = |labels: &std::collections::BTreeMap<String, String>| {
+        webhooks.iter().any(|webhook| {
+            let everything = Value::Object(serde_json::Map::new());
+            let selector = webhook.namespace_selector.as_ref().unwrap_or(&everything);
+            convert::selector_of(configuration.name(), selector)
+                .is_ok_and(|selector| selector.matches(labels))
+        })
+    };
+    let asked = facts.snapshot.namespaces.iter().filter(|(name, namespace)| {
+        let mut labels = namespace.labels.clone();
+        labels.insert(NAMESPACE_NAME.to_owned(), name.to_string());
+        asks_about(&labels)
+    });
+    let mut asked: Vec<String> = asked.map(|(name, _)| name.to_string()).collect();
+    // Most clusters let it be seen and used.
+    asked.sort_by_key(|name| name != "default");
+    Some((asked.into_iter().next()?, names))
 }
 
 /// The API server reaches the webhook.
@@ -268,7 +339,6 @@ pub(super) fn policy(facts: &Facts) -> Finding {
 /// We are not asked about the namespaces that have to work before we do.
 pub(super) fn namespaces(facts: &Facts) -> Finding {
     const SUBJECT: &str = "namespaces the webhook leaves alone";
-    const NAME: &str = "kubernetes.io/metadata.name";
     let configuration = match registration(facts, SUBJECT) {
         Ok(configuration) => configuration,
         Err(unknown) => return *unknown,
@@ -285,7 +355,7 @@ pub(super) fn namespaces(facts: &Facts) -> Finding {
                 .filter(|namespace| {
                     let known = facts.snapshot.namespaces.get(*namespace);
                     let mut labels = known.map(|known| known.labels.clone()).unwrap_or_default();
-                    labels.insert(NAME.to_owned(), (*namespace).to_owned());
+                    labels.insert(NAMESPACE_NAME.to_owned(), (*namespace).to_owned());
                     selector.matches(&labels)
                 })
                 .map(|namespace| format!("asks about {namespace}"))
@@ -303,7 +373,7 @@ pub(super) fn namespaces(facts: &Facts) -> Finding {
         |_| {
             format!(
                 "# under each webhook's namespaceSelector.matchExpressions:\n\
-                 #   - {{ key: {NAME}, operator: NotIn, values: [kube-system, {}] }}\n\
+                 #   - {{ key: {NAMESPACE_NAME}, operator: NotIn, values: [kube-system, {}] }}\n\
                  kubectl edit mutatingwebhookconfiguration {}",
                 facts.namespace,
                 configuration.name()

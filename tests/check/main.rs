@@ -34,6 +34,16 @@ const OUT_OF_REACH: &[(&str, Answer, &str)] = &[
         Answer::No,
         "only an API server tells: src/check/rbac.rs",
     ),
+    (
+        "webhook.answers",
+        Answer::Yes,
+        "only an API server tells: tests/control_plane/checklist.rs",
+    ),
+    (
+        "webhook.answers",
+        Answer::No,
+        "only an API server tells: tests/control_plane/checklist.rs",
+    ),
 ];
 
 /// Every scenario, in order.
