@@ -522,14 +522,14 @@ fn nobody_has_rights_without_bounds() {
 }
 
 #[tokio::test]
-async fn the_example_job_gets_both_rails() {
+async fn the_example_jobs_get_both_rails() {
     let settings = Arc::new(Settings::default());
     let index = Index::new(Arc::clone(&settings));
-    let mut pod = Value::Null;
+    let mut pods = Vec::new();
     for object in objects("manifests/examples") {
         if object["kind"] == "Job" {
             let job: Job = typed(&object);
-            pod = serde_json::to_value(job.spec.unwrap().template).unwrap();
+            pods.push(serde_json::to_value(job.spec.unwrap().template).unwrap());
         }
         index.apply(object).unwrap();
     }
@@ -540,33 +540,62 @@ async fn the_example_job_gets_both_rails() {
         metrics: Arc::new(Metrics::new()),
         patience: Duration::ZERO,
     });
-    let review = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "request": { "uid": "u", "operation": "CREATE", "namespace": "default", "object": pod },
-    });
-    let request = Request::post(MUTATE_PATH)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(review.to_string()))
+    assert_eq!(pods.len(), 2, "the training and its verification");
+    for mut pod in pods {
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": { "uid": "u", "operation": "CREATE", "namespace": "default", "object": pod },
+        });
+        let request = Request::post(MUTATE_PATH)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(review.to_string()))
+            .unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let answer: Value =
+            serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        assert!(answer["response"]["warnings"].is_null(), "{answer}");
+        let patch: k8s_openapi::ByteString =
+            serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch.0).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
+        let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+        for rail in ["spidernet.io/ib_rail0", "spidernet.io/ib_rail1"] {
+            assert_eq!(limits[rail], "1", "{limits}");
+        }
+        let networks = pod["metadata"]["annotations"][annotation::NETWORKS]
+            .as_str()
+            .unwrap();
+        let networks: Value = serde_json::from_str(networks).unwrap();
+        assert_eq!(
+            networks,
+            json!([{ "name": "rail0", "namespace": "spiderpool" }, { "name": "rail1", "namespace": "spiderpool" }])
+        );
+    }
+}
+
+/// What the verification runs is a script that a shell can read, and counts as many rails as the profile has.
+#[test]
+fn the_verification_is_a_sound_script() {
+    let jobs = objects("manifests/examples")
+        .into_iter()
+        .filter(|object| object["kind"] == "Job");
+    let jobs: Vec<Job> = jobs.map(|job| typed(&job)).collect();
+    let job = jobs
+        .into_iter()
+        .find(|job| job.metadata.name.as_deref() == Some("verify"))
         .unwrap();
-    let answer = router.oneshot(request).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let answer: Value =
-        serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
-    assert!(answer["response"]["warnings"].is_null(), "{answer}");
-    let patch: k8s_openapi::ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
-    let patch: json_patch::Patch = serde_json::from_slice(&patch.0).unwrap();
-    json_patch::patch(&mut pod, &patch).unwrap();
-    let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
-    assert_eq!(
-        limits,
-        &json!({ "nvidia.com/gpu": "8", "spidernet.io/ib_rail0": "1", "spidernet.io/ib_rail1": "1" })
-    );
-    let networks = pod["metadata"]["annotations"][annotation::NETWORKS]
-        .as_str()
+    let container = job.spec.unwrap().template.spec.unwrap().containers.remove(0);
+    let [script] = <[String; 1]>::try_from(container.args.unwrap()).unwrap();
+    let checked = std::process::Command::new("sh")
+        .args(["-n", "-c", &script])
+        .status()
         .unwrap();
-    let networks: Value = serde_json::from_str(networks).unwrap();
-    assert_eq!(
-        networks,
-        json!([{ "name": "rail0", "namespace": "spiderpool" }, { "name": "rail1", "namespace": "spiderpool" }])
-    );
+    assert!(checked.success());
+    let rails = objects("manifests/examples")
+        .iter()
+        .filter(|object| object["kind"] == "SpiderMultusConfig")
+        .count();
+    let told = container.env.unwrap().remove(0).value.unwrap();
+    assert_eq!(told, rails.to_string());
 }

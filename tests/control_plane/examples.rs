@@ -6,23 +6,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::api::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DEPLOYMENTS, JOBS, Kind, MULTUS_CONFIGS, NAMESPACES, POOLS,
-    ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, kind,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DEPLOYMENTS, JOBS, Kind, MULTUS_CONFIGS, NAMESPACES, POLICIES,
+    POOL_CONFIGS, POOLS, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, SERVICES, kind,
 };
 use crate::harness::tools::files_in;
 use crate::harness::{plane, run};
 
-const POLICIES: Kind = kind(
-    "sriovnetwork.openshift.io/v1",
-    "SriovNetworkNodePolicy",
-    "sriovnetworknodepolicies",
-);
 const CRON_JOBS: Kind = kind("batch/v1", "CronJob", "cronjobs");
-const POOL_CONFIGS: Kind = kind(
-    "sriovnetwork.openshift.io/v1",
-    "SriovNetworkPoolConfig",
-    "sriovnetworkpoolconfigs",
-);
 
 #[test]
 fn the_api_server_takes_every_example_as_it_is() {
@@ -48,6 +38,7 @@ fn the_api_server_takes_every_example_as_it_is() {
                     "Role" => ROLES,
                     "RoleBinding" => ROLE_BINDINGS,
                     "ServiceAccount" => SERVICE_ACCOUNTS,
+                    "Service" => SERVICES,
                     "Namespace" => NAMESPACES,
                     "SpiderIPPool" => POOLS,
                     "SpiderMultusConfig" => MULTUS_CONFIGS,

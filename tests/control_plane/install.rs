@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::api::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, DEPLOYMENTS, Kind, MUTATING_WEBHOOKS, NAMESPACES, NODES, PODS,
-    ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, SERVICES, VALIDATING_WEBHOOKS, kind,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, Kind, MUTATING_WEBHOOKS,
+    NAMESPACES, NODES, PODS, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, SERVICES, VALIDATING_WEBHOOKS, kind,
 };
 use crate::harness::plane::{ControlPlane, OUR_NAMESPACE};
 use crate::harness::process::{Process, Program};
@@ -21,8 +21,6 @@ use crate::harness::wait::{eventually, expect};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
-const CONFIG_MAPS: Kind = kind("v1", "ConfigMap", "configmaps");
-const DAEMON_SETS: Kind = kind("apps/v1", "DaemonSet", "daemonsets");
 const BUDGETS: Kind = kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets");
 const NETWORK_POLICIES: Kind = kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies");
 const SERVICE_MONITORS: Kind = kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors");

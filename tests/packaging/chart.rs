@@ -1,13 +1,16 @@
 //! The chart: sound to Helm, valid to three minors of Kubernetes, and one with the plain manifests beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
+use pointsman::args::{self, AdminAuth, Command};
 use pointsman::config::Configuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schemas;
-use super::tools::{root, run, succeed};
+use super::tools::{part, root, run, succeed};
 
 const CHART: &str = "manifests/chart";
 
@@ -25,6 +28,7 @@ const WAYS: &[(&str, &[&str])] = &[
             "--set=image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "--set=networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
             "--set=webhook.nodeSelector.pool=system,scheduler.tolerations[0].operator=Exists",
+            "--set=admin.certificateSecret=admin-tls,admin.auth=apiserver,webhook.clientCaConfigMap=callers",
         ],
     ),
     (
@@ -32,6 +36,7 @@ const WAYS: &[(&str, &[&str])] = &[
         &[
             "--set=scheduler.mode=existing,webhook.replicas=1,networkPolicy.enabled=false",
             "--set=webhook.certificate.from=secret,webhook.certificate.caBundle=Q0E=",
+            "--set=admin.certificateSecret=admin-tls,admin.auth=apiserver",
         ],
     ),
 ];
@@ -166,6 +171,9 @@ fn a_misspelled_value_is_refused() {
         ("webhook.certificate.from=secret", "caBundle"),
         ("settings.scheduler.mode=existing", "propertyName 'scheduler'"),
         ("scheduler.managedResources={ib_rail0}", "managedResources"),
+        ("admin.auth=apiserver", "certificateSecret"),
+        ("admin.auth=basic", "auth"),
+        ("webhook.clientCaConfigMap=Callers", "clientCaConfigMap"),
     ] {
         let answer = run("helm", "helm", &["template", "pointsman", CHART, "--set", set]);
         assert!(!answer.good, "{set} is taken");
@@ -196,6 +204,86 @@ fn another_configuration_changes_the_pods() {
         1,
         "{before:?} {resources:?}"
     );
+}
+
+/// Who guards the endpoints: flags that the program takes, files that are mounted where they point, probes that speak
+/// the same protocol, and the rights to ask the API server, for the very accounts that ask.
+#[test]
+fn what_guards_the_endpoints_reaches_every_part() {
+    let guards =
+        "--set=admin.certificateSecret=admin-tls,admin.auth=apiserver,webhook.clientCaConfigMap=callers";
+    for mode in ["dedicated", "existing"] {
+        let text = rendered(&[guards, &format!("--set=scheduler.mode={mode}")]);
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let pods = objects.iter().map(|object| &object["spec"]["template"]["spec"]);
+        let mut accounts = BTreeSet::new();
+        for pod in pods.filter(|pod| pod.is_object()) {
+            accounts.insert(pod["serviceAccountName"].as_str().unwrap());
+            let containers = pod["containers"].as_array().unwrap().iter();
+            for container in containers.filter(|container| container["name"] != "kube-scheduler") {
+                let args = container["args"].as_array().unwrap().iter();
+                let words = args.map(|arg| OsString::from(arg.as_str().unwrap()));
+                let command =
+                    args::parse_from([OsString::from("pointsman")].into_iter().chain(words)).unwrap();
+                let Command::Serve(serve) = command else {
+                    panic!("expected serve, found {command:?}")
+                };
+                let admin = serve.admin.unwrap();
+                assert_eq!(admin.auth, AdminAuth::Apiserver);
+                assert_eq!(
+                    mounted(pod, container, &admin.tls.unwrap()),
+                    json!({"secretName": "admin-tls"})
+                );
+                for probe in ["livenessProbe", "readinessProbe"] {
+                    assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS");
+                }
+                let client_ca = serve.webhook_client_ca;
+                assert_eq!(client_ca.is_some(), container["name"] == "webhook");
+                if let Some(file) = client_ca {
+                    assert!(file.ends_with("ca.crt"));
+                    assert_eq!(mounted(pod, container, &file), json!({"name": "callers"}));
+                }
+            }
+        }
+        let delegators = objects.iter().find(|object| {
+            object["kind"] == "ClusterRoleBinding" && object["roleRef"]["name"] == "system:auth-delegator"
+        });
+        let subjects = delegators.unwrap()["subjects"].as_array().unwrap().iter();
+        let subjects: BTreeSet<&str> = subjects
+            .map(|subject| subject["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(accounts, subjects);
+        let viewer = objects
+            .iter()
+            .find(|object| object["metadata"]["name"] == "pointsman-viewer");
+        assert_eq!(
+            viewer.unwrap()["rules"],
+            json!([{"nonResourceURLs": ["/explain", "/state"], "verbs": ["get"]}])
+        );
+    }
+    let open = rendered(&[]);
+    for word in ["auth-delegator", "pointsman-viewer", "admin-tls", "client-ca"] {
+        assert!(!open.contains(word), "{word} without being asked for");
+    }
+}
+
+/// The volume behind a path of a container, without its type.
+fn mounted(pod: &Value, container: &Value, path: &Path) -> Value {
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()))
+        .unwrap();
+    let volumes = pod["volumes"].as_array().unwrap();
+    let volume = volumes
+        .iter()
+        .find(|volume| volume["name"] == mount["name"])
+        .unwrap();
+    volume
+        .get("secret")
+        .or_else(|| volume.get("configMap"))
+        .unwrap()
+        .clone()
 }
 
 /// What the program says its scheduler needs is what the chart gives it.
@@ -239,6 +327,43 @@ fn the_scheduler_is_configured_as_the_program_prints_it() {
         let config = Configuration::from_yaml(config).unwrap();
         assert_eq!(config == Configuration::default(), bind);
     }
+}
+
+/// The example values for Spiderpool are for its own chart: nothing is misspelled, and it renders what they are for.
+#[test]
+fn spiderpools_chart_knows_every_value_of_the_example() {
+    fn unknown(given: &Value, known: &Value, path: &str, found: &mut Vec<String>) {
+        for (key, value) in given.as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            match known.get(key) {
+                None => found.push(path),
+                Some(known) => unknown(value, known, &path, found),
+            }
+        }
+    }
+    let example = root().join("manifests/examples/spiderpool/values.yaml");
+    let chart = part("spiderpool-metrics").join("chart");
+    let read = |path: &Path| -> Value { serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap() };
+    let (given, known) = (read(&example), read(&chart.join("values.yaml")));
+    let mut misspelled = Vec::new();
+    unknown(&given, &known, "", &mut misspelled);
+    assert!(misspelled.is_empty(), "{misspelled:?}");
+    unknown(&json!({"sriov": {"instal": true}}), &known, "", &mut misspelled);
+    assert_eq!(misspelled, [".sriov.instal"], "this test can fail");
+    let (chart, example) = (chart.to_str().unwrap(), example.to_str().unwrap());
+    let text = succeed(
+        "helm",
+        "helm",
+        &["template", "spiderpool", chart, "-n", "spiderpool", "-f", example],
+    );
+    for word in [
+        "name: spiderpool-multus",
+        "name: spiderpool-sriov-operator",
+        "INSTALL_IB_SRIOV_PLUGIN",
+    ] {
+        assert!(text.contains(word), "{word}");
+    }
+    assert!(!text.contains("rdma-shared-device-plugin"));
 }
 
 #[test]

@@ -82,6 +82,9 @@ livenessProbe:
     {{- end }}
     path: /livez
     port: admin
+    {{- with .root.Values.admin.certificateSecret }}
+    scheme: HTTPS
+    {{- end }}
   periodSeconds: 10
 readinessProbe:
   httpGet:
@@ -90,7 +93,35 @@ readinessProbe:
     {{- end }}
     path: /readyz
     port: admin
+    {{- with .root.Values.admin.certificateSecret }}
+    scheme: HTTPS
+    {{- end }}
   periodSeconds: 2
+{{- end }}
+
+{{- define "pointsman.adminArgs" -}}
+{{- if .Values.admin.certificateSecret }}
+- --admin-tls-dir=/etc/pointsman-admin-tls
+{{- end }}
+{{- if ne .Values.admin.auth "none" }}
+- --admin-auth={{ .Values.admin.auth }}
+{{- end }}
+{{- end }}
+
+{{- define "pointsman.adminMount" -}}
+{{- if .Values.admin.certificateSecret }}
+- name: admin-tls
+  mountPath: /etc/pointsman-admin-tls
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "pointsman.adminVolume" -}}
+{{- with .Values.admin.certificateSecret }}
+- name: admin-tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
 {{- end }}
 
 {{- define "pointsman.extenderStanza" -}}

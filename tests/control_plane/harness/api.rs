@@ -88,6 +88,20 @@ pub(crate) const NODE_STATES: Kind = kind(
     "sriovnetworknodestates",
 );
 
+pub(crate) const POLICIES: Kind = kind(
+    "sriovnetwork.openshift.io/v1",
+    "SriovNetworkNodePolicy",
+    "sriovnetworknodepolicies",
+);
+pub(crate) const POOL_CONFIGS: Kind = kind(
+    "sriovnetwork.openshift.io/v1",
+    "SriovNetworkPoolConfig",
+    "sriovnetworkpoolconfigs",
+);
+pub(crate) const CONFIG_MAPS: Kind = kind("v1", "ConfigMap", "configmaps");
+pub(crate) const DAEMON_SETS: Kind = kind("apps/v1", "DaemonSet", "daemonsets");
+pub(crate) const LEASES: Kind = kind("coordination.k8s.io/v1", "Lease", "leases");
+
 /// One object's or one collection's address.
 #[derive(Clone)]
 pub(crate) struct At {
