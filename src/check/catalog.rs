@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::finding::Finding;
 use super::pod_facts::PodFacts;
-use super::{fabric, installed, networks, ours, pfs, pod, pools, rbac, scheduler, sriov, webhook};
+use super::{fabric, installed, networks, ours, pfs, pod, pools, rbac, scheduler, sriov, trial, webhook};
 
 /// A question that has a row of its own.
 #[derive(Clone, Copy)]
@@ -342,7 +342,7 @@ pub const CHECKS: &[Check] = &[
         "A pod that only our webhook denies, sent to the API server as a dry run (nothing is stored), is denied by it: the way there, and the certificate it serves, are right.",
         "No pod that opted in can be created, whatever the other rows about admission say.",
         "Do what the API server's words say: mostly it is the certificate, a network policy, or a node that is down.",
-        webhook::answers
+        trial::answers
     ),
     cluster!(
         "webhook.service",

@@ -5,19 +5,17 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use strum::IntoEnumIterator as _;
 
-use super::facts::{Facts, Listing, Review, Trial};
+use super::facts::{Facts, Listing, Review};
 use super::gather::{Gathering, Missing, Question, is_wanted};
 use super::rbac::Permission;
 use super::source::{Reach, Source};
-use super::webhook;
+use super::trial;
 use crate::cluster::list;
-use crate::decide::annotation;
 use crate::decide::problem::chain;
 
 /// Why nothing can be said of a cluster.
@@ -86,55 +84,9 @@ pub async fn from_cluster(client: &Client, question: Question) -> Result<Facts, 
     gathering.facts().reviews = Some(reviews);
     let mut facts = gathering.finish()?;
     if facts.pod.is_none() {
-        facts.trial = Some(try_admission(client, &facts).await);
+        facts.trial = Some(trial::send(client, &facts).await);
     }
     Ok(facts)
-}
-
-/// Sends a pod that only our webhook denies, as a dry run.
-async fn try_admission(client: &Client, facts: &Facts) -> Trial {
-    let Some((namespace, webhooks)) = webhook::to_try(facts) else {
-        return Trial::Untried("no namespace is known whose pods it is asked about".to_owned());
-    };
-    let pod = Pod {
-        metadata: ObjectMeta {
-            generate_name: Some("pointsman-check-".to_owned()),
-            annotations: Some([(annotation::PROFILE.to_owned(), webhook::NO_PROFILE.to_owned())].into()),
-            ..ObjectMeta::default()
-        },
-        spec: Some(PodSpec {
-            containers: vec![Container {
-                name: "none".to_owned(),
-                image: Some("none".to_owned()),
-                ..Container::default()
-            }],
-            ..PodSpec::default()
-        }),
-        status: None,
-    };
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let dry_run = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    match pods.create(&dry_run, &pod).await {
-        Ok(_) => Trial::NotAsked(namespace),
-        Err(kube::Error::Api(status)) => {
-            let says = |what: &str| {
-                webhooks
-                    .iter()
-                    .any(|name| status.message.contains(&what.replace("NAME", name)))
-            };
-            if says("webhook \"NAME\" denied the request") {
-                Trial::Answered
-            } else if says("failed calling webhook \"NAME\"") {
-                Trial::Failed(status.message.clone())
-            } else {
-                Trial::Untried(status.message.clone())
-            }
-        }
-        Err(other) => Trial::Untried(chain(&other)),
-    }
 }
 
 fn api(client: &Client, source: Source, namespace: Option<&str>) -> Api<DynamicObject> {

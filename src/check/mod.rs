@@ -28,6 +28,7 @@ pub mod source;
 mod sriov;
 mod table;
 mod tally;
+mod trial;
 mod webhook;
 
 use serde::Serialize;

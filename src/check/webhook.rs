@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-use super::facts::{Facts, Trial};
+use super::facts::Facts;
 use super::finding::Finding;
 use super::objects::{Object, ServiceReference, Webhook, Webhooks};
 use super::source::Source;
@@ -20,7 +20,7 @@ use crate::serve::tls::Validity;
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The label with a namespace's name, which the API server sets.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// The API server asks us about pods that are created.
 pub(super) fn registered(facts: &Facts) -> Finding {
@@ -121,74 +121,6 @@ pub(super) fn certificate(facts: &Facts) -> Finding {
         Some(until) => Finding::yes(SUBJECT, format!("valid until {}", until.strftime("%Y-%m-%d"))),
         None => Finding::unknown(SUBJECT, "the configuration holds no webhook", remedy()),
     }
-}
-
-/// The API server has asked the webhook, and got its answer.
-pub(super) fn answers(facts: &Facts) -> Finding {
-    const SUBJECT: &str = "answer of the webhook";
-    let configuration = match registration(facts, SUBJECT) {
-        Ok(configuration) => configuration,
-        Err(unknown) => return *unknown,
-    };
-    let again = format!(
-        "kubectl run pointsman-check --image=none --dry-run=server --annotations=pointsman.io/profile='{NO_PROFILE}'"
-    );
-    match &facts.trial {
-        None => Finding::unknown(
-            SUBJECT,
-            "only an API server can ask it: the facts are from files",
-            "pointsman check   # with a kubeconfig, and without --from",
-        ),
-        Some(Trial::Answered) => Finding::yes(SUBJECT, "it denied what it should, in a dry run"),
-        Some(Trial::Failed(words)) => Finding::no(
-            SUBJECT,
-            words,
-            format!(
-                "# the certificate that is served, and what the webhook says of it\n\
-                 kubectl -n {0} logs -l app.kubernetes.io/component=webhook --tail=50 | grep -i certificate\n\
-                 kubectl -n {0} get service,endpointslices,networkpolicies,pods -o wide\n\
-                 # once more\n{again}",
-                facts.namespace
-            ),
-        ),
-        Some(Trial::NotAsked(namespace)) => Finding::no(
-            SUBJECT,
-            format!("a pod that opted in was accepted in namespace {namespace} without asking it"),
-            format!(
-                "# selectors, conditions and failurePolicy must be as shipped\n\
-                 kubectl get mutatingwebhookconfiguration {} -o yaml\n{again}",
-                configuration.name()
-            ),
-        ),
-        Some(Trial::Untried(why)) => Finding::unknown(SUBJECT, why, again),
-    }
-}
-
-/// The name of a profile that no profile can have.
-pub(super) const NO_PROFILE: &str = "pointsman check";
-
-/// The namespace in which a pod that opts in comes to our webhook, and the names of its webhooks.
-pub(super) fn to_try(facts: &Facts) -> Option<(String, Vec<String>)> {
-    let configuration = ours(facts)?;
-    let webhooks = &configuration.body.webhooks;
-    let names = webhooks.iter().map(|webhook| webhook.name.clone()).collect();
-    let asks_about = |labels: &std::collections::BTreeMap<String, String>| {
-        webhooks.iter().any(|webhook| {
-            let everything = Value::Object(serde_json::Map::new());
-            let selector = webhook.namespace_selector.as_ref().unwrap_or(&everything);
-            convert::selector_of(configuration.name(), selector)
-                .is_ok_and(|selector| selector.matches(labels))
-        })
-    };
-    let asked = facts.snapshot.namespaces.iter().filter(|(name, namespace)| {
-        let mut labels = namespace.labels.clone();
-        labels.insert(NAMESPACE_NAME.to_owned(), name.to_string());
-        asks_about(&labels)
-    });
-    let mut asked: Vec<String> = asked.map(|(name, _)| name.to_string()).collect();
-    // Most clusters let it be seen and used.
-    asked.sort_by_key(|name| name != "default");
-    Some((asked.into_iter().next()?, names))
 }
 
 /// The API server reaches the webhook.
@@ -465,7 +397,10 @@ fn injector_doubles(facts: &Facts) -> bool {
 }
 
 /// Our configuration, or why there is none to look at.
-fn registration<'a>(facts: &'a Facts, subject: &str) -> Result<&'a Object<Webhooks>, Box<Finding>> {
+pub(super) fn registration<'a>(
+    facts: &'a Facts,
+    subject: &str,
+) -> Result<&'a Object<Webhooks>, Box<Finding>> {
     if let Some(unknown) = facts.unless_known(&[Source::Webhook], subject) {
         return Err(Box::new(unknown));
     }
@@ -479,7 +414,7 @@ fn registration<'a>(facts: &'a Facts, subject: &str) -> Result<&'a Object<Webhoo
 }
 
 /// The configuration of our name; else one that leads to our Service.
-fn ours(facts: &Facts) -> Option<&Object<Webhooks>> {
+pub(super) fn ours(facts: &Facts) -> Option<&Object<Webhooks>> {
     let names = &facts.configuration.webhook;
     let leads_to_us = |configuration: &&Object<Webhooks>| {
         configuration.body.webhooks.iter().any(|webhook| {

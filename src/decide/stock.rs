@@ -1,19 +1,23 @@
 //! Stock-taking: what the cluster has of VFs, addresses and places, and what became of each, counted for whoever watches
 //! it over time. Nothing is decided by these counts.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::faults::{Demands, faults};
 use super::amounts::{Amounts, ONE};
 use super::cluster::{ClusterSnapshot, Members};
 use super::commitment::Commitments;
-use super::fitness::{is_exclusive, modes_told, shared_device, states_are_asked_for};
 use super::links::{BadLinks, LinkTrouble};
 use super::names::{NodeName, PodUid, PoolName, ResourceName};
-use super::node::{Node, NodeFault, PfFault, SriovFacts, Sync, VfGroup};
+use super::node::{Node, SriovFacts, VfGroup};
 use super::placement::unfetched;
 use super::pod::Phase;
 use super::settings::Settings;
 use super::tier::Tiers;
+
+pub use self::faults::Fault;
 
 /// What there is, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,74 +86,6 @@ pub struct Gangs {
     pub domains: u64,
     /// The fewest that each could be in if the cluster were empty, added up.
     pub fewest: u64,
-}
-
-/// What keeps VFs of a node from being used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter)]
-pub enum Fault {
-    /// It is being drained or rebooted for its configuration.
-    Draining,
-    /// The wanted configuration is not in force.
-    NotInSync,
-    /// Its state cannot be read.
-    Unreadable,
-    /// A PF's link is administratively down.
-    PfDown,
-    /// A PF is not InfiniBand.
-    NotInfiniband,
-    /// A VF has no GUID.
-    GuidUnset,
-    /// The number of VFs in force is not the number asked for.
-    VfsDiffer,
-    /// The MTU in force is not the one asked for.
-    MtuDiffers,
-    /// The node is not ready.
-    NotReady,
-    /// A driver of it is not ready.
-    DriverNotReady,
-    /// Its device plugin is kept from serving.
-    PluginBlocked,
-    /// Its state outlives the daemon that wrote it.
-    Stale,
-    /// Nothing vouches for its VFs.
-    StateMissing,
-    /// It is not in exclusive RDMA mode, and a network of its VFs needs that.
-    NotExclusive,
-    /// It offers shared RDMA devices, too.
-    SharedPlugin,
-    /// A rail has no link.
-    RailDark,
-    /// A rail's link has not been brought up by the Subnet Manager.
-    RailInactive,
-    /// A rail's link is narrower or slower than it should be.
-    RailDegraded,
-}
-
-impl Fault {
-    /// The word for it in metrics.
-    #[must_use]
-    pub fn slug(self) -> &'static str {
-        match self {
-            Self::Draining => "draining",
-            Self::NotInSync => "not_in_sync",
-            Self::Unreadable => "unreadable",
-            Self::PfDown => "pf_down",
-            Self::NotInfiniband => "not_infiniband",
-            Self::GuidUnset => "guid_unset",
-            Self::VfsDiffer => "vfs_differ",
-            Self::MtuDiffers => "mtu_differs",
-            Self::NotReady => "not_ready",
-            Self::DriverNotReady => "driver_not_ready",
-            Self::PluginBlocked => "plugin_blocked",
-            Self::Stale => "stale",
-            Self::StateMissing => "state_missing",
-            Self::NotExclusive => "not_exclusive",
-            Self::SharedPlugin => "shared_plugin",
-            Self::RailDark => "rail_dark",
-            Self::RailInactive => "rail_inactive",
-            Self::RailDegraded => "rail_degraded",
-        }
-    }
 }
 
 impl Count {
@@ -253,40 +189,6 @@ impl Rails {
     }
 }
 
-/// What the cluster's networks and settings ask of nodes.
-struct Demands<'a> {
-    /// The resources that networks name, and whether one of those needs exclusive RDMA mode.
-    resources: BTreeMap<&'a ResourceName, bool>,
-    /// A node needs a state that vouches for it.
-    states: bool,
-    /// Some state tells a mode.
-    modes_told: bool,
-    settings: &'a Settings,
-}
-
-impl<'a> Demands<'a> {
-    fn of(snapshot: &'a ClusterSnapshot, settings: &'a Settings) -> Self {
-        let mut resources: BTreeMap<&ResourceName, bool> = BTreeMap::new();
-        let networks = snapshot.networks.values();
-        for network in networks.filter_map(|network| network.reading.as_ref().ok()) {
-            if let Some(resource) = &network.resource {
-                *resources.entry(resource).or_default() |= network.plugin.rdma_isolation();
-            }
-        }
-        Self {
-            resources,
-            states: states_are_asked_for(snapshot, settings),
-            modes_told: modes_told(snapshot),
-            settings,
-        }
-    }
-
-    fn exclusive(&self, node: &Node) -> bool {
-        let mut isolating = self.resources.iter().filter(|(_, isolates)| **isolates);
-        isolating.any(|(resource, _)| node.offers.count(resource) > 0)
-    }
-}
-
 /// Promises by what they are about.
 #[derive(Default)]
 struct Promises {
@@ -347,79 +249,6 @@ fn count_first(addresses: &mut BTreeMap<PoolName, u64>, set: &[PoolName], times:
     }
 }
 
-/// What is wrong with a node, and the facts of its state.
-fn faults<'a>(
-    node: &Node,
-    snapshot: &'a ClusterSnapshot,
-    demands: &Demands<'_>,
-    links: &BadLinks<'_>,
-) -> (BTreeSet<Fault>, Option<&'a SriovFacts>) {
-    let mut faults = BTreeSet::new();
-    if !links.only_prefer() {
-        faults.extend(links.troubles().map(|trouble| match trouble {
-            LinkTrouble::Dark => Fault::RailDark,
-            LinkTrouble::Inactive => Fault::RailInactive,
-            LinkTrouble::Degraded => Fault::RailDegraded,
-        }));
-    }
-    if node.drain_requested {
-        faults.insert(Fault::Draining);
-    }
-    faults.extend(node.faults.iter().map(|(fault, _)| match fault {
-        NodeFault::NotReady => Fault::NotReady,
-        NodeFault::DriverNotReady => Fault::DriverNotReady,
-        NodeFault::PluginBlocked => Fault::PluginBlocked,
-    }));
-    if snapshot.waiting_plugins.contains_key(&node.name) {
-        faults.insert(Fault::PluginBlocked);
-    }
-    let facts = match snapshot.sriov.get(&node.name).map(|state| &state.reading) {
-        Some(Ok(facts)) => Some(facts),
-        Some(Err(_)) => {
-            faults.insert(Fault::Unreadable);
-            None
-        }
-        None => {
-            if demands.states {
-                faults.insert(Fault::StateMissing);
-            }
-            None
-        }
-    };
-    if let Some(facts) = facts {
-        if demands.exclusive(node) {
-            if !is_exclusive(facts, demands.settings, demands.modes_told) {
-                faults.insert(Fault::NotExclusive);
-            } else if shared_device(node, demands.settings).is_some() {
-                faults.insert(Fault::SharedPlugin);
-            }
-        }
-        if facts.drain.is_some() {
-            faults.insert(Fault::Draining);
-        }
-        if facts.stale.is_some() {
-            faults.insert(Fault::Stale);
-        }
-        if facts.sync != Sync::Succeeded {
-            faults.insert(Fault::NotInSync);
-        }
-        faults.extend(
-            facts
-                .groups
-                .iter()
-                .flat_map(|group| &group.faults)
-                .map(|fault| match fault {
-                    PfFault::Down => Fault::PfDown,
-                    PfFault::NotInfiniband => Fault::NotInfiniband,
-                    PfFault::GuidUnset => Fault::GuidUnset,
-                    PfFault::VfsDiffer => Fault::VfsDiffer,
-                    PfFault::MtuDiffers => Fault::MtuDiffers,
-                }),
-        );
-    }
-    (faults, facts)
-}
-
 fn vfs_of(
     node: &Node,
     resource: &ResourceName,
@@ -430,23 +259,11 @@ fn vfs_of(
 ) -> Count {
     let of = |amounts: Option<&Amounts>| amounts.map_or(0, |amounts| amounts.of(resource.as_str()) / ONE);
     let used = of(snapshot.used.get(&node.name).map(AsRef::as_ref));
-    let whole = [
-        Fault::Draining,
-        Fault::NotInSync,
-        Fault::Unreadable,
-        Fault::NotReady,
-        Fault::DriverNotReady,
-        Fault::PluginBlocked,
-        Fault::Stale,
-        Fault::StateMissing,
-        Fault::NotExclusive,
-        Fault::SharedPlugin,
-    ];
     let has_bad_link = |group: &VfGroup| {
         let link = facts.and_then(|facts| links.behind(group, facts));
         link.is_some() && !links.only_prefer()
     };
-    let unfit = if faults.iter().any(|fault| whole.contains(fault)) {
+    let unfit = if faults.iter().copied().any(Fault::is_of_the_node) {
         u64::MAX
     } else {
         facts

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::{get, post};
-use pointsman::serve::limits::{CONNECTIONS, ConnectionLimits, HTTP2_HEAD, RequestLimits, WEBHOOK};
+use pointsman::serve::limits::{CONNECTIONS, ConnectionLimits, RequestLimits, WEBHOOK};
 use pointsman::serve::readiness::Readiness;
 use pointsman::serve::tls::{self, ShownCertificate};
 use pointsman::serve::tls_directory;
@@ -230,9 +230,7 @@ async fn bodies_without_end_are_stopped_at_the_bound() {
 #[tokio::test]
 async fn heads_without_end_are_stopped_at_the_bound() {
     let server = server().await;
-    let many = (0..200)
-        .map(|number| format!("x-{number}: y\r\n"))
-        .collect::<String>();
+    let many = "x: y\r\n".repeat(200);
     let long = format!("x: {}\r\n", "y".repeat(1_000_000));
     for fields in [many, long] {
         let mut connection = server.connect().await;
@@ -256,6 +254,8 @@ impl Http2 {
     const CONTINUATION: u8 = 9;
     const END_STREAM: u8 = 1;
     const END_HEADERS: u8 = 4;
+    /// An error code (RFC 9113, 7).
+    const ENHANCE_YOUR_CALM: u32 = 11;
 
     /// `GET https://x/fine` by the static table (RFC 7541), or `POST` of it.
     const GET_FINE: &[u8] = b"\x82\x87\x04\x05/fine\x01\x01x";
@@ -332,9 +332,11 @@ async fn rapid_resets_end_the_connection_that_sends_them() {
         }
     }
     others_are_served(&server).await;
-    const ENHANCE_YOUR_CALM: u32 = 11;
     let code = attacker.ended().await;
-    assert!(code.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{code:?}");
+    assert!(
+        code.is_none_or(|code| code == Http2::ENHANCE_YOUR_CALM),
+        "{code:?}"
+    );
 }
 
 /// CVE-2024-27316 and its kin: a head that goes on in CONTINUATION frames for ever.
@@ -352,10 +354,7 @@ async fn heads_that_go_on_for_ever_end_the_connection_that_sends_them() {
     let mut sent = 0_usize;
     while attacker.send(&more).await.is_ok() {
         sent += more.len();
-        assert!(
-            sent < 100 * HTTP2_HEAD as usize * 16,
-            "{sent} bytes of a head were taken"
-        );
+        assert!(sent < 32_000_000, "{sent} bytes of a head were taken");
     }
     attacker.ended().await;
     others_are_served(&server).await;
@@ -373,7 +372,7 @@ async fn floods_of_small_frames_and_broken_ones_harm_nobody() {
         // Of no known type; of a length that it must not have; beyond the largest frame.
         Http2::frame(0x42, 0xff, 1, b"junk"),
         Http2::frame(Http2::PING, 0, 0, &[0; 3]),
-        Http2::frame(Http2::DATA, 0, 1, &[0; 100_000]),
+        Http2::frame(Http2::DATA, 0, 1, &vec![0; 100_000]),
     ] {
         let mut attacker = Http2::open(&server).await;
         // What it answers is never read: its answers must not pile up.
@@ -424,11 +423,11 @@ async fn junk_instead_of_tls_is_cut_while_others_shake_hands() {
         Some(tls::server_config(shown).unwrap()),
     )
     .await;
-    let served = async || match tls(server.address, &root, &["http/1.1"]).await {
+    let shakes_hands = async || match tls(server.address, &root, &["http/1.1"]).await {
         Ok(stream) => Connection::new(stream).get("/fine").await.status == 200,
         Err(_) => false,
     };
-    eventually("a handshake succeeds", served).await;
+    eventually("a handshake succeeds", shakes_hands).await;
 
     // A record of the longest length whose rest never comes, alerts, a hello of an age-old version, HTTP in the clear.
     let hello = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03";
@@ -447,7 +446,7 @@ async fn junk_instead_of_tls_is_cut_while_others_shake_hands() {
         attackers.push(stream);
         if number % 100 == 0 {
             let began = Instant::now();
-            assert!(served().await);
+            assert!(shakes_hands().await);
             assert!(began.elapsed() < SERVED, "{:?}", began.elapsed());
         }
     }
@@ -455,7 +454,7 @@ async fn junk_instead_of_tls_is_cut_while_others_shake_hands() {
         let said = rest_of(&mut Connection::new(stream)).await;
         assert!(!said.contains("fine"), "{said}");
     }
-    assert!(served().await);
+    assert!(shakes_hands().await);
     stop.cancel();
     following.await.unwrap();
 }
