@@ -453,6 +453,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_is_gone_is_known_as_such_for_some_minutes() {
+        let index = index();
+        let is_gone = |uid: &str| index.published().load().gone.contains_key(uid);
+        index.apply(pod("a", None)).unwrap();
+        index.apply(pod("a", Some("n1"))).unwrap();
+        assert!(!is_gone("uid-a"));
+        index.remove(Kind::Pod, &("default".to_owned(), "a".to_owned()));
+        assert!(is_gone("uid-a"));
+        for _ in 0..179 {
+            index.age();
+        }
+        index.apply(network()).unwrap();
+        assert!(is_gone("uid-a"));
+        index.age();
+        index.apply(rail_pool(&json!({}))).unwrap();
+        assert!(!is_gone("uid-a"), "and not for ever");
+    }
+
+    #[test]
     fn a_pod_of_the_same_name_is_another_pod() {
         let index = index();
         index.apply(pod("a", Some("n1"))).unwrap();

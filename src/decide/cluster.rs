@@ -60,6 +60,8 @@ pub struct ClusterSnapshot {
     pub bound: Map<PodUid, Arc<Pod>>,
     /// Of those, the ones Spiderpool's records do not show all addresses for yet.
     pub unallocated: Map<PodUid, Arc<Pod>>,
+    /// Pods that went within the last minutes: one may have been bound and gone between two looks.
+    pub gone: Map<PodUid, ()>,
     /// What bound pods take of every resource, per node.
     pub used: Map<NodeName, Arc<Amounts>>,
     /// How many pods of a Job run at once.

@@ -319,7 +319,7 @@ impl Book {
         let mut over = Vec::new();
         for (uid, entry) in &mut self.entries {
             let pending = snapshot.pending.contains_key(uid);
-            let gone = entry.seen && !pending;
+            let gone = (entry.seen && !pending) || snapshot.gone.contains_key(uid);
             entry.seen |= pending;
             if gone || snapshot.bound.contains_key(uid) {
                 over.push(uid.clone());
@@ -554,6 +554,17 @@ mod tests {
         published.store(Arc::new(snapshot));
         assert_eq!(count(&ledger, now), 1);
         published.store(Arc::default());
+        assert_eq!(count(&ledger, now), 0);
+    }
+
+    #[test]
+    fn a_pod_that_was_bound_and_gone_between_two_looks_leaves_no_promise() {
+        let (ledger, published) = ledger();
+        let (now, pod) = (Instant::now(), Arc::new(testing::pod("a")));
+        ledger.decide(now, |_, book| ledger.reserve(book, &pod, one_address(), now));
+        let mut snapshot = ClusterSnapshot::default();
+        snapshot.gone.insert_mut(pod.at.uid.clone(), ());
+        published.store(Arc::new(snapshot));
         assert_eq!(count(&ledger, now), 0);
     }
 }

@@ -4,7 +4,7 @@ mod counts;
 mod devices;
 mod pools;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,6 +45,10 @@ pub(super) struct State {
     /// Pods that went before Spiderpool's records showed their addresses, with how often [`Index::age`] saw them:
     /// the watch of pools may lag behind the one of pods, and the address be taken all the same.
     departed: BTreeMap<PodUid, u8>,
+    /// Pods that are gone, the longest first, with the call of [`Index::age`] at which each went.
+    gone: VecDeque<(u64, PodUid)>,
+    /// How many calls of [`Index::age`] there have been.
+    ages: u64,
     /// Pods of the device plugin that wait for their node's configuration.
     waiting_plugins: BTreeMap<Key, NodeName>,
     /// The resource that each DeviceClass maps.
@@ -58,6 +62,9 @@ pub(super) struct State {
 /// How many calls of [`Index::age`] a departed pod's addresses count as taken for; with a call a second, longer
 /// than watches lag behind each other.
 const DEPARTED_AGES: u8 = 3;
+
+/// How many calls of [`Index::age`] a pod that is gone is known as such for: longer than a promise to it lasts by default.
+const GONE_AGES: u64 = 180;
 
 impl State {
     /// Takes in a new or changed object; what cannot be read of it is kept and told.
@@ -340,6 +347,10 @@ impl State {
         let ended = matches!(&pod, Some(pod) if pod.phase == Phase::Ended);
         if let Some(before) = before {
             let uid = &before.at.uid;
+            if pod.as_ref().is_none_or(|pod| pod.at.uid != *uid) {
+                self.snapshot.gone.insert_mut(uid.clone(), ());
+                self.gone.push_back((self.ages, uid.clone()));
+            }
             self.snapshot.pending.remove_mut(uid);
             self.snapshot.bound.remove_mut(uid);
             if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) && !ended {

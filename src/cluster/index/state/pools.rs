@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{DEPARTED_AGES, State};
+use super::{DEPARTED_AGES, GONE_AGES, State};
 use crate::decide::address::{AddressSet, Family};
 use crate::decide::names::{PodUid, PoolName};
 use crate::decide::placement;
@@ -110,6 +110,10 @@ impl State {
 
     /// Departed pods are a second older; whether any is forgotten now.
     pub(in crate::cluster::index) fn age(&mut self) -> bool {
+        self.ages += 1;
+        while let Some((_, uid)) = self.gone.pop_front_if(|(at, _)| *at + GONE_AGES <= self.ages) {
+            self.snapshot.gone.remove_mut(&uid);
+        }
         let mut forgotten = Vec::new();
         self.departed.retain(|uid, age| {
             *age = age.saturating_add(1);
