@@ -72,7 +72,10 @@ pub async fn explain(
             cluster_in(&paths, "default").map_err(SimulateError::Input)?,
             Others::Play,
         ),
-        Source::Cluster(client) => (listed::cluster(&client).await?, Others::Stand),
+        Source::Cluster(client) => (
+            listed::cluster(&client, &configuration.namespace).await?,
+            Others::Stand,
+        ),
     };
     let mut wanted = wanted;
     if !new.is_empty() {

@@ -159,12 +159,12 @@ async fn create_namespace(api: &Api) {
 }
 
 /// All objects of a file of `manifests/`.
-fn manifest(file: &str) -> Vec<Value> {
+pub(crate) fn manifest(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(file);
     serde_saphyr::from_multiple(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn object(file: &str, kind: &str) -> Value {
+pub(crate) fn object(file: &str, kind: &str) -> Value {
     manifest(file)
         .into_iter()
         .find(|object| object["kind"] == kind)
@@ -172,7 +172,7 @@ fn object(file: &str, kind: &str) -> Value {
 }
 
 /// The arguments of a Deployment's container.
-fn arguments(file: &str, container: &str) -> Vec<String> {
+pub(crate) fn arguments(file: &str, container: &str) -> Vec<String> {
     let deployment = object(file, "Deployment");
     let containers = deployment["spec"]["template"]["spec"]["containers"]
         .as_array()
@@ -250,7 +250,7 @@ async fn serve(
     process
 }
 
-async fn ready(admin: u16) -> Result<(), String> {
+pub(crate) async fn ready(admin: u16) -> Result<(), String> {
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", admin))
         .await
         .map_err(|error| error.to_string())?;

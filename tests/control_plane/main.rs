@@ -23,7 +23,9 @@
 //! - [`stalled`]: the program accepts calls and does not answer.
 //! - [`rotation`]: certificates change under load.
 //! - [`differential`]: what we predict of a pod's addresses is what the real agent does.
+//! - [`checklist`]: every prerequisite on a sound cluster, then broken one at a time.
 //! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
+//! - [`explained`]: why a pod waits, by the live cluster, as people ask for it.
 //! - [`fabric`]: pods follow what a real OpenSM's fabric looks like, from a cut cable to its repair.
 //! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
 //! - [`examples`]: the example manifests, as the API server judges them.
@@ -43,10 +45,12 @@
 )]
 
 mod admission;
+mod checklist;
 mod connections;
 mod deployed;
 mod differential;
 mod examples;
+mod explained;
 mod fabric;
 mod fabric_import;
 mod gangs;

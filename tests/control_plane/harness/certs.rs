@@ -34,8 +34,13 @@ impl Authority {
 
     /// A leaf for servers on this machine's loopback.
     pub(crate) fn leaf(&self) -> Leaf {
-        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"];
-        let mut params = CertificateParams::new(names.map(str::to_owned).to_vec()).unwrap();
+        self.leaf_for(&["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"])
+    }
+
+    /// A leaf for a server of these names.
+    pub(crate) fn leaf_for(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "127.0.0.1");
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();

@@ -95,6 +95,11 @@ impl ControlPlane {
         Self::whole(RunFolder::create(), &[], interval).await
     }
 
+    /// A second one beside it, for a test that looks at a whole cluster.
+    pub(crate) async fn start_another(name: &str) -> Self {
+        Self::whole(RunFolder::inner(name), &[], None).await
+    }
+
     /// A second one beside it, with these feature gates of the API server and all betas that come with them.
     pub(crate) async fn start_gated(name: &str, gates: &[&str]) -> Self {
         Self::whole(RunFolder::inner(name), gates, None).await
