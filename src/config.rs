@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::decide::names::{NamespaceName, ResourceName};
 use crate::decide::policy::Locality;
 use crate::decide::problem::{Problem, Problems};
-use crate::decide::settings::{NodeStatePolicy, Podnetinfo, SchedulerMode, Settings};
+use crate::decide::settings::{MultusReach, NodeStatePolicy, Podnetinfo, SchedulerMode, Settings};
 
 use fields::Fields;
 
@@ -227,6 +227,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
     );
     let podnetinfo = file.section("podnetinfo", podnetinfo);
     let namespaces = file.section("namespaces", namespaces);
+    let multus_reach = file.section("multus", multus_reach);
     let node_state = file.choice(
         "nodeState",
         &[
@@ -252,6 +253,7 @@ fn read(file: &mut Fields<'_>) -> Configuration {
             further_resource_keys: further_resource_keys.unwrap_or_default(),
             podnetinfo,
             multus_namespace: namespaces.multus,
+            multus_reach,
             spiderpool_namespace: namespaces.spiderpool,
             profile_namespaces: namespaces.profiles,
             node_state,
@@ -356,6 +358,18 @@ fn namespaces(fields: &mut Fields<'_>) -> Namespaces {
         sriov_operator: (!sriov_operator.is_empty()).then(|| sriov_operator.into()),
         pointsman: pointsman.into(),
         profiles: profiles.into_iter().flatten().map(NamespaceName::from).collect(),
+    }
+}
+
+/// As Multus' own configuration says it; without a list it lets every pod use the networks of `default`.
+fn multus_reach(fields: &mut Fields<'_>) -> MultusReach {
+    let isolated = fields.flag("namespaceIsolation", false);
+    let others = fields.list("globalNamespaces", "a namespace's name", is_label);
+    let others = others.unwrap_or_else(|| vec!["default".to_owned()]);
+    if isolated {
+        MultusReach::OwnAnd(others.into_iter().map(NamespaceName::from).collect())
+    } else {
+        MultusReach::Everywhere
     }
 }
 

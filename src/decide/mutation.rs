@@ -208,6 +208,7 @@ fn complete(
         .filter(|network| !listed.contains(network))
         .collect();
     let interfaces = findings.interfaces(own, &appended, snapshot);
+    findings.reach(&pod.namespace, &interfaces, settings);
     let default_network = findings.default_network(pod, snapshot);
 
     let attachments = || {

@@ -148,7 +148,8 @@ fn foreign_entries() -> Vec<Entry> {
         entry(
             &[annotation::NETWORKS],
             "Multus' list of networks, as JSON or separated by commas",
-            "The pod's own networks: kept as they are, byte for byte, with the profile's appended.",
+            "The pod's own networks: kept as they are, byte for byte, with the profile's appended. Where Multus keeps namespaces \
+             apart, `multus: {namespaceIsolation: true}` in the configuration lets a network it would refuse be denied.",
             "storage/nfs@data",
         ),
         entry(

@@ -23,6 +23,8 @@ pub struct Settings {
     pub podnetinfo: Podnetinfo,
     /// The namespace in which Multus looks for a default network that names none.
     pub multus_namespace: NamespaceName,
+    /// The namespaces besides a pod's own whose networks Multus attaches to it.
+    pub multus_reach: MultusReach,
     /// The namespace that Spiderpool takes for a pool's `multusName` that names none.
     pub spiderpool_namespace: NamespaceName,
     /// The namespaces whose networks may join a profile; all of them when empty.
@@ -62,6 +64,28 @@ pub enum Podnetinfo {
     WithHugepages,
 }
 
+/// The namespaces whose networks a pod's list may name, as Multus' own configuration has it. A default network is looked
+/// for in any (`pkg/k8sclient/k8sclient.go`, `GetNetworkDelegates`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MultusReach {
+    /// All of them.
+    #[default]
+    Everywhere,
+    /// Its own and these (`namespaceIsolation`, `globalNamespaces`).
+    OwnAnd(Vec<NamespaceName>),
+}
+
+impl MultusReach {
+    /// Whether a pod of `namespace` may have networks of `other`.
+    #[must_use]
+    pub fn includes(&self, namespace: &NamespaceName, other: &NamespaceName) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::OwnAnd(others) => namespace == other || others.contains(other),
+        }
+    }
+}
+
 /// What a node without a SriovNetworkNodeState is taken for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NodeStatePolicy {
@@ -91,6 +115,7 @@ impl Default for Settings {
             further_resource_keys: Vec::new(),
             podnetinfo: Podnetinfo::default(),
             multus_namespace: "kube-system".into(),
+            multus_reach: MultusReach::default(),
             spiderpool_namespace: "spiderpool".into(),
             profile_namespaces: Vec::new(),
             node_state: NodeStatePolicy::default(),

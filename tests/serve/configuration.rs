@@ -8,7 +8,7 @@ use pointsman::config::Configuration;
 use pointsman::decide::fabric::Speed;
 use pointsman::decide::links::{Least, LinkPolicy};
 use pointsman::decide::policy::{Locality, Tier};
-use pointsman::decide::settings::{NodeStatePolicy, Podnetinfo, SchedulerMode};
+use pointsman::decide::settings::{MultusReach, NodeStatePolicy, Podnetinfo, SchedulerMode};
 use pointsman::decide::tier::PRESETS;
 use rstest::rstest;
 
@@ -45,6 +45,7 @@ acceleratorResources: [example.com/npu]
 sharedRdmaPrefixes: [rdma/, shared.example.com/]
 furtherResourceNameKeys: [example.com/bridge]
 podnetinfo: {{enabled: true, hugepages: true}}
+multus: {{namespaceIsolation: true, globalNamespaces: [shared]}}
 namespaces: {{multus: multus, spiderpool: ipam, sriovOperator: sriov, pointsman: ours, profiles: [ipam]}}
 fabric: {{maxAge: 2h, minWidth: 4x, minSpeed: HDR}}
 nodeState: require
@@ -68,6 +69,8 @@ locality: {{tiers: [example.com/leaf, example.com/spine], default: required=leaf
         ["rdma/", "shared.example.com/"]
     );
     assert_eq!(read.decisions.multus_namespace.as_str(), "multus");
+    let reach = MultusReach::OwnAnd(vec!["shared".into()]);
+    assert_eq!(read.decisions.multus_reach, reach);
     assert_eq!(read.decisions.spiderpool_namespace.as_str(), "ipam");
     assert_eq!(read.decisions.profile_namespaces, ["ipam".into()]);
     assert_eq!(read.sriov_operator_namespace, Some("sriov".into()));

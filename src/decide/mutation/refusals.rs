@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Attachment, ClusterSnapshot, ContainerFacts, GangChange, Interface, InterfaceName, Locality, Network,
-    NetworkRef, OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems, ProfileName, Rails,
-    ResourceName, Settings, annotation, most_free, quoted,
+    Attachment, ClusterSnapshot, ContainerFacts, GangChange, Interface, InterfaceName, Locality,
+    NamespaceName, Network, NetworkRef, OwnNetwork, Place, Plugin, PodFacts, PodPolicy, Problem, Problems,
+    ProfileName, Rails, ResourceName, Settings, annotation, most_free, quoted,
 };
+use crate::decide::settings::MultusReach;
 use crate::decide::tier::Tiers;
 
 /// Problems as they are found.
@@ -192,6 +193,32 @@ impl Findings {
         }
         self.interface_names(&interfaces);
         interfaces
+    }
+
+    /// Networks that Multus keeps from pods of this namespace, each told once.
+    pub(super) fn reach(
+        &mut self,
+        namespace: &NamespaceName,
+        interfaces: &[Interface<'_>],
+        settings: &Settings,
+    ) {
+        let MultusReach::OwnAnd(others) = &settings.multus_reach else {
+            return;
+        };
+        let barred: BTreeSet<&NetworkRef> = interfaces
+            .iter()
+            .map(|interface| &interface.network)
+            .filter(|network| !settings.multus_reach.includes(namespace, &network.namespace))
+            .collect();
+        let others: Vec<&str> = others.iter().map(NamespaceName::as_str).collect();
+        for network in barred {
+            self.refuse(Problem::new(
+                format!("network {network}"),
+                format!("namespace {}, whose networks Multus keeps from other pods", network.namespace),
+                format!("a network of namespace {namespace}, or of {}", others.join(", ")),
+                "create the network there, or open its namespace in Multus' globalNamespaces and in those of our configuration",
+            ));
+        }
     }
 
     /// What a network attaches; a network that is missing or unreadable is reported.
