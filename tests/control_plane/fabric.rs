@@ -105,6 +105,21 @@ fn pods_follow_the_fabric_from_a_cut_cable_to_its_repair() {
         assert!(second.ends_with(&format!("{group}/0001/fab-a")), "{second}");
         assert!(first.ends_with(&format!("{group}/0003/fab-b")), "{first}");
         assert!(second < first, "neighbors on the leaf, in the order of its ports");
+
+        // Dark again, and this time nobody imports: when the data is too old to refuse by, nothing changes that the
+        // scheduler would see, and the pod that waits is nudged.
+        lab.unplug("node03_mlx5_1");
+        import(scene.plane, &lab);
+        let second = scene.pods_at().named("second");
+        scene.api().delete(&second).await.unwrap();
+        scene.create_pod(pod_of("third", both.name())).await;
+        waits_for(&scene, "third", Reason::RailDark).await;
+        let old = json!({"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}});
+        let lease = LEASES.within(OUR_NAMESPACE).named("pointsman-fabric");
+        scene.api().merge(&lease, old).await.unwrap();
+        bound_to(&scene, "third", "fab-a").await;
+        let nudged = &scene.pod("third").await["metadata"]["annotations"]["pointsman.io/nudged"];
+        assert!(nudged.is_string(), "{nudged}");
         scene.close().await;
     });
 }

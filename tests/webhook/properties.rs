@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use pointsman::cluster::multus::parse_networks;
 use pointsman::decide::mutation::{Admission, admit};
-use pointsman::decide::settings::Settings;
+use pointsman::decide::settings::{Podnetinfo, Settings};
 use pointsman::webhook::facts;
 use pointsman::webhook::patch::patch;
 use proptest::prelude::*;
@@ -23,12 +23,15 @@ const INJECTED: &str = "pointsman.io/injected";
 
 /// What becomes of a pod: the patched one, or nothing where it is denied or not asked about.
 fn admitted(pod: &Value, namespace: &str) -> Option<Value> {
+    admitted_by(pod, namespace, &Settings::default())
+}
+
+fn admitted_by(pod: &Value, namespace: &str, settings: &Settings) -> Option<Value> {
     let text = pod.to_string();
     let object: &RawValue = serde_json::from_str(&text).unwrap();
-    let settings = Settings::default();
-    let arrived = facts::read(object, Some(namespace), &settings).ok()?;
+    let arrived = facts::read(object, Some(namespace), settings).ok()?;
     let snapshot = CLUSTER.index.published().load_full();
-    let Admission::Mutate(mutation) = admit(&arrived.facts, &snapshot, &settings) else {
+    let Admission::Mutate(mutation) = admit(&arrived.facts, &snapshot, settings) else {
         return None;
     };
     let mut patched = pod.clone();
@@ -107,6 +110,7 @@ fn amounts() -> impl Strategy<Value = Value> {
         "spidernet.io/ib_rail1",
         "rdma/hca_shared",
         "a~b.c/d",
+        "hugepages-2Mi",
     ]);
     prop_oneof![
         Just(Value::Null),
@@ -139,19 +143,57 @@ fn security() -> impl Strategy<Value = Value> {
 }
 
 fn container(name: String) -> impl Strategy<Value = Value> {
-    (resources(), security(), any::<bool>()).prop_map(move |(resources, security, sidecar)| {
-        let mut container = json!({ "name": name, "image": "i", "future": { "field": [1] } });
-        for (field, value) in [("resources", resources), ("securityContext", security)] {
-            // Absent, or there and null.
-            if !value.is_null() || sidecar {
-                container[field] = value;
+    (resources(), security(), any::<bool>(), lists()).prop_map(
+        move |(resources, security, sidecar, lists)| {
+            let mut container = json!({ "name": name, "image": "i", "future": { "field": [1] } });
+            for (field, value) in [("resources", resources), ("securityContext", security)] {
+                // Absent, or there and null.
+                if !value.is_null() || sidecar {
+                    container[field] = value;
+                }
             }
-        }
-        if sidecar {
-            container["restartPolicy"] = json!("Always");
-        }
-        container
-    })
+            if sidecar {
+                container["restartPolicy"] = json!("Always");
+            }
+            for (field, list) in ["volumeMounts", "env"].into_iter().zip(lists) {
+                if !list.is_null() {
+                    container[field] = list;
+                }
+            }
+            container
+        },
+    )
+}
+
+/// What a container mounts, and its environment: absent, empty, or with something under a name of ours.
+fn lists() -> impl Strategy<Value = [Value; 2]> {
+    let mounts = select(vec![
+        Value::Null,
+        json!([]),
+        json!([{ "name": "v", "mountPath": "/v", "future": 1.5 }]),
+        json!([{ "name": "podnetinfo", "mountPath": "/elsewhere" }]),
+        json!([{ "name": "v", "mountPath": "/etc/podnetinfo" }]),
+    ]);
+    let variables = select(vec![
+        Value::Null,
+        json!([]),
+        json!([{ "name": "A", "value": "" }]),
+        json!([{ "name": "CONTAINER_NAME", "value": "mine" }, { "name": "POINTSMAN_FABRIC_POSITION" }]),
+    ]);
+    (mounts, variables).prop_map(|(mounts, variables)| [mounts, variables])
+}
+
+/// Volumes, node selectors and labels, in the same ways.
+fn surroundings() -> impl Strategy<Value = [Value; 3]> {
+    let volumes = select(vec![
+        Value::Null,
+        json!([]),
+        json!([{ "name": "v", "emptyDir": {} }, { "name": "w", "future": {} }]),
+        json!([{ "name": "podnetinfo", "emptyDir": {} }]),
+    ]);
+    let selectors = select(vec![Value::Null, json!({}), json!({ "rack": "a" })]);
+    let labels = select(vec![Value::Null, json!({}), json!({ "a": "b", "c": "" })]);
+    (volumes, selectors, labels).prop_map(|(volumes, selectors, labels)| [volumes, selectors, labels])
 }
 
 fn containers(prefix: &'static str) -> impl Strategy<Value = Value> {
@@ -170,10 +212,11 @@ fn pods() -> impl Strategy<Value = Value> {
         prop::option::of(containers("s")),
         select(vec![None, Some("default-scheduler"), Some("volcano")]),
         prop::bool::weighted(0.03),
+        surroundings(),
     )
-        .prop_map(|(annotations, containers, init, scheduler, host_network)| {
+        .prop_map(|(annotations, containers, init, scheduler, host_network, [volumes, selector, labels])| {
             let mut pod = json!({
-                "metadata": { "generateName": "p-", "labels": { "a": "b" } },
+                "metadata": { "generateName": "p-" },
                 "spec": { "containers": containers, "hostNetwork": host_network, "future": { "spins": [1.5] } },
             });
             if let Some(annotations) = annotations {
@@ -181,6 +224,15 @@ fn pods() -> impl Strategy<Value = Value> {
             }
             if let Some(init) = init {
                 pod["spec"]["initContainers"] = init;
+            }
+            for (at, field, value) in [
+                ("spec", "volumes", volumes),
+                ("spec", "nodeSelector", selector),
+                ("metadata", "labels", labels),
+            ] {
+                if !value.is_null() {
+                    pod[at][field] = value;
+                }
             }
             if let Some(scheduler) = scheduler {
                 pod["spec"]["schedulerName"] = json!(scheduler);
@@ -221,6 +273,19 @@ fn rest(mut pod: Value) -> Value {
     }
     prune(&mut pod["metadata"]);
     pod
+}
+
+/// Whether all that stands in one value stands in the other, lists from their beginning.
+fn includes(less: &Value, more: &Value) -> bool {
+    match (less, more) {
+        (Value::Object(less), Value::Object(more)) => less
+            .iter()
+            .all(|(key, value)| more.get(key).is_some_and(|now| includes(value, now))),
+        (Value::Array(less), Value::Array(more)) => {
+            less.len() <= more.len() && less.iter().zip(more).all(|(less, more)| includes(less, more))
+        }
+        _ => less == more,
+    }
 }
 
 /// Every amount of every container, in thousandths.
@@ -353,6 +418,18 @@ proptest! {
     }
 
     #[test]
+    fn the_volume_with_a_pods_own_metadata_comes_beside_what_is_there(
+        pod in pods(),
+        podnetinfo in select(vec![Podnetinfo::On, Podnetinfo::WithHugepages]),
+    ) {
+        let settings = Settings { podnetinfo, ..Settings::default() };
+        let Some(patched) = admitted_by(&pod, "t", &settings) else { return Ok(()) };
+
+        prop_assert!(includes(&rest(pod.clone()), &rest(patched.clone())), "{}\nbecame\n{}", pod, patched);
+        prop_assert_eq!(admitted_by(&patched, "t", &settings), Some(patched.clone()), "a second look changes it again");
+    }
+
+    #[test]
     fn no_object_makes_it_panic(text in "\\{\"(metadata|spec)\":.{0,60}\\}|\\PC{0,60}") {
         if let Ok(object) = serde_json::from_str::<&RawValue>(&text) {
             let _ = facts::read(object, None, &Settings::default());
@@ -373,4 +450,16 @@ fn the_generated_pods_are_of_every_kind() {
         .collect::<Vec<_>>();
     let changed = admitted.iter().filter(|(after, before)| after != before).count();
     assert!(changed > 100, "{changed} of {} were changed", admitted.len());
+    let settings = Settings {
+        podnetinfo: Podnetinfo::WithHugepages,
+        ..Settings::default()
+    };
+    let with_files = admitted.iter().filter(|(after, before)| {
+        admitted_by(before, "t", &settings).is_some_and(|with_files| with_files != *after)
+    });
+    assert!(
+        with_files.count() > 50,
+        "hardly any of {} got the volume",
+        admitted.len()
+    );
 }
