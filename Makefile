@@ -22,6 +22,7 @@ DEMO := manifests/examples/demo
 
 # Inside target/, which is not tracked.
 DIST := target/bundle
+HOST_ARCHITECTURE := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 
 # One sentence for each thing that a fresh machine may lack; nothing is skipped because of it.
 missing = { echo "pointsman: $(1)" >&2; exit 1; }
@@ -29,6 +30,9 @@ rust = command -v cargo >/dev/null || $(call missing,Rust is missing: install it
 	command -v cc >/dev/null || $(call missing,a C compiler is missing: install it with 'apt-get install build-essential'.)
 component = cargo $(1) --version >/dev/null 2>&1 || $(call missing,cargo $(1) is missing: install it with 'rustup component add $(2)'.)
 go = command -v go >/dev/null || $(call missing,Go is missing: install 1.26 or later from https://go.dev/dl.)
+
+bundle_tools = command -v git >/dev/null || $(call missing,git is missing: install it with 'apt-get install git'.); \
+	test -e "$$(cc -print-file-name=libc.a)" || $(call missing,the static C library is missing: install it with 'apt-get install libc6-dev'.)
 
 # A real OpenSM on a simulated fabric. Debian packages: root gets them installed, others are told.
 fabric_tools = export PATH="$$PATH:/usr/sbin:/sbin"; \
@@ -134,15 +138,17 @@ tools: ## Build the control plane, KWOK, Spiderpool, Helm and others from their 
 	@tests/packaging/tools/build
 
 .PHONY: packaging
-packaging: tools ## Chart, manifests, rules and dashboard, judged by Helm, kubeconform and promtool
-	@$(rust)
+packaging: tools ## Chart, manifests, rules and dashboard, judged by Helm, kubeconform and promtool; a bundle, unpacked and run
+	@$(rust); $(bundle_tools)
 	cargo test --no-fail-fast --test packaging
+	@mkdir -p $(DIST)/quick
+	PROFILE=dev ARCHITECTURES=$(HOST_ARCHITECTURE) packaging/bundle $(DIST)/quick
+	POINTSMAN_BUNDLE=$(abspath $(DIST)/quick) cargo test --no-fail-fast --test bundle
 
 # The second assembly has to give the same bytes; `make bundle-reproducible` builds the binary again, too.
 .PHONY: bundle
 bundle: ## One file for installing without a network: image, chart, manifests, dashboards, checksums
-	@$(rust); command -v git >/dev/null || $(call missing,git is missing: install it with 'apt-get install git'.)
-	@test -e "$$(cc -print-file-name=libc.a)" || $(call missing,the static C library is missing: install it with 'apt-get install libc6-dev'.)
+	@$(rust); $(bundle_tools)
 	@mkdir -p $(DIST)
 	packaging/bundle $(DIST)
 	@again=$$(mktemp -d); trap 'rm -rf "$$again"' EXIT; packaging/bundle "$$again" >/dev/null; \

@@ -1,6 +1,6 @@
 //! The bundle as its user finds it: whole, with an image that registries take, and a binary that needs nothing.
 //!
-//! `make bundle-test` makes it and runs this.
+//! `make bundle-test` makes it and runs this; `make packaging` does with one that is made quickly.
 
 #![allow(
     clippy::expect_used,
@@ -25,6 +25,13 @@ use tempfile::TempDir;
 use tools::{root, succeed};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// This machine, as images call it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
 
 /// The bundle, unpacked.
 fn unpacked() -> (TempDir, PathBuf) {
@@ -167,7 +174,7 @@ fn a_registry_takes_the_image_and_the_binary_in_it_needs_nothing() {
         &image,
         tar.to_str().unwrap(),
         "--insecure",
-        "--platform=linux/amd64",
+        &format!("--platform=linux/{ARCHITECTURE}"),
     ];
     succeed("crane", "crane", &args);
     let image_root = folder.path().join("root");
@@ -181,7 +188,7 @@ fn a_registry_takes_the_image_and_the_binary_in_it_needs_nothing() {
     );
     assert_eq!(
         binary,
-        fs::read(bundle.join("bin/pointsman-linux-amd64")).unwrap()
+        fs::read(bundle.join(format!("bin/pointsman-linux-{ARCHITECTURE}"))).unwrap()
     );
 
     // With nothing but itself around it.
@@ -223,6 +230,81 @@ fn docker_finds_what_it_looks_for() {
     for layer in image["Layers"].as_array().unwrap() {
         assert!(layout.join(layer.as_str().unwrap()).is_file());
     }
+}
+
+/// No engine is here to run it: it is read, and makes the image that the bundle has by the same script.
+#[test]
+fn the_dockerfile_is_for_the_same_image() {
+    let text = fs::read_to_string(root().join("Dockerfile"))
+        .unwrap()
+        .replace("\\\n", " ");
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    let all = |word: &'static str| {
+        lines
+            .iter()
+            .filter(move |(of, _)| *of == word)
+            .map(|(_, rest)| rest.trim())
+    };
+    let one = |word: &'static str| {
+        let found: Vec<&str> = all(word).collect();
+        assert_eq!(found.len(), 1, "{word}: {found:?}");
+        found[0]
+    };
+    // The compiler is the one that everything is built and tested with.
+    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
+    let channel = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "))
+        .unwrap()
+        .trim_matches('"');
+    let minor = channel.rsplit_once('.').unwrap().0;
+    let bases: Vec<&str> = all("FROM").collect();
+    assert_eq!(
+        bases,
+        [format!("rust:{minor}-bookworm AS build").as_str(), "scratch"]
+    );
+    let build = one("RUN");
+    assert!(
+        build.contains("\"$(packaging/build \"$arch\")\" /binary"),
+        "{build}"
+    );
+    assert_eq!(
+        all("COPY").collect::<Vec<_>>(),
+        [". .", "--from=build /binary /pointsman"]
+    );
+    for folder in ["packaging", "src", "Cargo.lock", "docs"] {
+        let ignored = fs::read_to_string(root().join(".dockerignore")).unwrap();
+        assert!(
+            !ignored.lines().any(|line| line == folder),
+            "{folder} is needed to build"
+        );
+    }
+
+    let (folder, bundle) = unpacked();
+    let layout = folder.path().join("layout");
+    unpack(
+        &bundle.join(format!("image/pointsman-{VERSION}.oci.tar")),
+        &layout,
+    );
+    let manifest = json(layout.join("manifest.json"));
+    let config = &json(layout.join(manifest[0]["Config"].as_str().unwrap()))["config"];
+    assert_eq!(config["User"], one("USER"));
+    assert_eq!(config["Env"], serde_json::json!([one("ENV")]));
+    assert_eq!(
+        config["Entrypoint"],
+        serde_json::from_str::<Value>(one("ENTRYPOINT")).unwrap()
+    );
+    let mut labels = one("LABEL");
+    while let Some((name, rest)) = labels.split_once("=\"") {
+        let (value, rest) = rest.split_once('"').unwrap();
+        assert_eq!(config["Labels"][name], value, "{name}");
+        labels = rest.trim_start();
+    }
+    assert_eq!(labels, "");
 }
 
 /// Runs a program of the image with the image's files as the only ones: its exit code and standard output.
