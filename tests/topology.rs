@@ -175,6 +175,16 @@ fn what_cannot_be_imported_says_why_and_which_code_it_ends_with() {
         "{}",
         err(&output)
     );
+    // One host without a single link, as a dump looks that was taken from a host whose port is down.
+    let lone = "# Topology file: generated on Mon Nov 23 01:38:14 2026\n\ncaguid=0xa088c20300001000\nCa\t1 \"H-a088c20300001000\"\t\t# \"node01 mlx5_0\"\n";
+    let (_lone, isolated) = scratch("isolated.txt", lone);
+    let output = topology(&["import", isolated.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("an isolated host sees only itself"),
+        "{}",
+        err(&output)
+    );
     let (_two, other) = scratch("nodes.txt", "stranger\n");
     let dump = fixture("fat8/ibnetdiscover.txt");
     let output = topology(&["import", &dump, "--nodes", other.to_str().unwrap()]);
@@ -348,11 +358,19 @@ fn squares(svg: &str) -> [usize; 4] {
     ]
 }
 
-#[test]
-fn dark_and_slow_rails_stand_out_in_the_picture() {
-    // What the last import left on the nodes: only that tells which rails should be there.
+/// Nodes as the import of a healthy dump leaves them: only that tells which rails should be there.
+fn imported_nodes() -> (tempfile::TempDir, PathBuf) {
     let dump = fixture("fat8/ibnetdiscover.txt");
-    let imported = json(&topology(&["import", &dump, "--dry-run", "-o", "json"]));
+    let state = fixture("fat8/iblinkinfo-l.txt");
+    let imported = json(&topology(&[
+        "import",
+        &dump,
+        "--state",
+        &state,
+        "--dry-run",
+        "-o",
+        "json",
+    ]));
     let nodes: Vec<Value> = imported["nodes"]
         .as_object()
         .unwrap()
@@ -363,7 +381,32 @@ fn dark_and_slow_rails_stand_out_in_the_picture() {
         })
         .collect();
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": nodes});
-    let (_folder, nodes) = scratch("nodes.json", &list.to_string());
+    scratch("nodes.json", &list.to_string())
+}
+
+#[test]
+fn a_dry_run_shows_what_would_change_as_a_table() {
+    let (_folder, nodes) = imported_nodes();
+    let (dump, state) = (
+        fixture("fat8/faults/ibnetdiscover.txt"),
+        fixture("fat8/faults/iblinkinfo-l.txt"),
+    );
+    let looked = topology(&[
+        "import",
+        &dump,
+        "--state",
+        &state,
+        "--nodes",
+        nodes.to_str().unwrap(),
+        "--dry-run",
+    ]);
+    assert!(looked.status.success(), "{}", err(&looked));
+    insta::assert_snapshot!("dry-run-table", out(&looked));
+}
+
+#[test]
+fn dark_and_slow_rails_stand_out_in_the_picture() {
+    let (_folder, nodes) = imported_nodes();
     // Two cables are cut; one more runs at half its width, one has not been configured.
     let faults = fs::read_to_string(fixture("fat8/faults/iblinkinfo-l.txt")).unwrap();
     let state: String = faults
