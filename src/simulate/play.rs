@@ -392,7 +392,7 @@ impl Stage {
             .unwrap_or_default();
         let node = text(pod, "/spec/nodeName").to_owned();
         Placement {
-            leaf_group: self.world.node_label(&node, annotation::LEAF_GROUP),
+            leaf_group: self.world.leaf_group(&node, &self.settings),
             domain: record.domain,
             pools: record.pools,
             node,

@@ -65,7 +65,7 @@ pub struct Placement {
     pub domain: Option<String>,
     /// For each interface, the pools its addresses come from.
     pub pools: BTreeMap<String, Vec<String>>,
-    /// The node's leaf group.
+    /// The node's leaf group, or what is the closest tier here.
     #[serde(skip)]
     pub leaf_group: Option<String>,
 }

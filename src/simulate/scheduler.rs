@@ -94,12 +94,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The labels of a node; none where it is not known.
-    #[must_use]
-    pub fn labels(&self, node: &str) -> Option<&BTreeMap<String, String>> {
-        self.seats.get(node).map(|seat| &seat.labels)
-    }
-
     /// Which nodes the pod can have.
     ///
     /// # Errors

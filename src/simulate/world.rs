@@ -14,6 +14,8 @@ use super::scheduler::{Filtered, Scheduler};
 use crate::cluster::index::Index;
 use crate::decide::names::PodUid;
 use crate::decide::problem::{Problem, Problems};
+use crate::decide::settings::Settings;
+use crate::decide::tier::Tiers;
 use crate::extender::bind::{BindError, Binder, Binding};
 
 /// The objects of a cluster, changed as pods are made and bound.
@@ -88,9 +90,11 @@ impl World {
         self.lock().pods.get(uid).cloned()
     }
 
-    /// The label of a node.
-    pub(super) fn node_label(&self, node: &str, key: &str) -> Option<String> {
-        self.lock().scheduler.labels(node)?.get(key).cloned()
+    /// A node's domain of the closest tier, by whichever labels the nodes carry.
+    pub(super) fn leaf_group(&self, node: &str, settings: &Settings) -> Option<String> {
+        let snapshot = self.index.published().load_full();
+        let tiers = Tiers::of(&settings.tiers, &snapshot);
+        snapshot.nodes.get(node)?.labels.get(tiers.key(0)?).cloned()
     }
 
     /// Binds as the API server does: once, by UID, the annotations in the same write.
