@@ -94,6 +94,16 @@ impl Import {
         self.topology(&[&["import"], args].concat())
     }
 
+    /// The same as a person sees it: on a terminal, which `script` (of every Debian) is one of.
+    fn on_terminal(&self, args: &[&str]) -> Output {
+        let line = format!("{} topology import {}", our_binary().display(), args.join(" "));
+        Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .output()
+            .unwrap()
+    }
+
     fn topology(&self, args: &[&str]) -> Output {
         Command::new(our_binary())
             .arg("topology")
@@ -160,8 +170,11 @@ fn an_import_writes_what_is_new_and_nothing_else_and_a_watch_goes_on_from_there(
                 .all(|node| node["metadata"]["labels"]["pointsman.io/leaf-group"].is_null())
         );
 
-        let first = import.run(&[file, "--apply"]);
+        let first = import.on_terminal(&[file, "--apply"]);
         assert!(first.status.success(), "{}", text(&first));
+        for done in ["1 of 8 nodes written", "8 of 8 nodes written"] {
+            assert!(text(&first).contains(done), "{}", text(&first));
+        }
         let imported = nodes(api, &names).await;
         for (number, node) in imported.iter().enumerate() {
             let (group, states) = written(node);
@@ -188,6 +201,11 @@ fn an_import_writes_what_is_new_and_nothing_else_and_a_watch_goes_on_from_there(
         // The same again: every node stays at its version, the Lease is renewed.
         let again = import.run(&[file, "--apply"]);
         assert!(again.status.success(), "{}", text(&again));
+        assert!(
+            !text(&again).contains("written"),
+            "no terminal, no progress: {}",
+            text(&again)
+        );
         for (now, then) in nodes(api, &names).await.iter().zip(&imported) {
             assert_eq!(
                 now["metadata"]["resourceVersion"],
