@@ -9,6 +9,7 @@
     reason = "functions that tests call say what they expect in the shortest way, as tests do"
 )]
 
+mod absent;
 mod attacks;
 mod common;
 mod configuration;
