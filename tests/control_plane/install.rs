@@ -118,6 +118,7 @@ fn helm_installs_upgrades_and_uninstalls_the_chart() {
             CHART,
             "--reset-values",
             "--set=scheduler.mode=existing,webhook.certificate.from=cert-manager",
+            "--set=admin.auth=apiserver,admin.certificateSecret=admin-tls,webhook.clientCaConfigMap=callers",
             "--set=extender.nodeSelector.node-role\\.kubernetes\\.io/control-plane=null",
         ]);
         eventually("an extender runs on every node", LIMIT, async || {
@@ -204,6 +205,25 @@ impl Tools {
             args.join(" ")
         );
     }
+}
+
+/// The objects that the chart renders to with these settings.
+pub(crate) fn rendered(plane: &ControlPlane, set: &str) -> Vec<Value> {
+    let output = Command::new(Tools::find().helm.join("bin/helm"))
+        .args(["template", "pointsman", CHART, "--kube-version=v1.37.2"])
+        .arg(format!("--namespace={OUR_NAMESPACE}"))
+        .arg(format!("--set={set}"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("HELM_CONFIG_HOME", plane.run.path().join("helm"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap()
 }
 
 /// As the program does it, under its own name.

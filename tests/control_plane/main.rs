@@ -27,6 +27,7 @@
 //! - [`deployed`]: the manifests as they are shipped, each process with its own identity.
 //! - [`explained`]: why a pod waits, by the live cluster, as people ask for it.
 //! - [`fabric`]: pods follow what a real OpenSM's fabric looks like, from a cut cable to its repair.
+//! - [`guarded`]: the admin endpoint asks the real API server who may look, with the rights that the chart gives it.
 //! - [`install`]: the chart, installed, upgraded and uninstalled by Helm on a control plane of its own.
 //! - [`examples`]: the example manifests, as the API server judges them.
 //! - [`fabric_import`]: what the fabric import writes, with the rights of its example.
@@ -54,6 +55,7 @@ mod explained;
 mod fabric;
 mod fabric_import;
 mod gangs;
+mod guarded;
 mod harness;
 mod install;
 mod main_job;

@@ -35,6 +35,9 @@ pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:pointsman-system:po
 /// The identity of the dedicated scheduler and of the extender beside it.
 pub(crate) const SCHEDULER_USER: &str = "system:serviceaccount:pointsman-system:pointsman-scheduler";
 
+/// The identity of the extender beside a scheduler that is not ours; its test grants it what the chart grants.
+pub(crate) const EXTENDER_USER: &str = "system:serviceaccount:pointsman-system:pointsman-extender";
+
 /// The identity of the fabric import; its test grants it what the example manifest grants.
 pub(crate) const TOPOLOGY_USER: &str = "system:serviceaccount:pointsman-system:pointsman-topology";
 
@@ -48,6 +51,10 @@ pub(crate) const TRIES: usize = 4;
 const USERS: &[(&str, &str)] = &[
     (
         TOPOLOGY_USER,
+        "system:serviceaccounts,system:serviceaccounts:pointsman-system",
+    ),
+    (
+        EXTENDER_USER,
         "system:serviceaccounts,system:serviceaccounts:pointsman-system",
     ),
     ("admin", "system:masters"),
@@ -438,7 +445,8 @@ async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-fn token(user: &str) -> String {
+/// By which the API server knows one of the users.
+pub(crate) fn token(user: &str) -> String {
     format!("test-{}", user.replace(':', "-"))
 }
 
