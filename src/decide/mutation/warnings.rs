@@ -1,6 +1,7 @@
 //! What a user should know about a pod that is admitted all the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::pools::Pools;
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::decide::claim::Demand;
 use crate::decide::links::is_stale;
-use crate::decide::node::RdmaMode;
+use crate::decide::node::{Node, RdmaMode};
 
 /// More than these nobody reads; the most important come first.
 pub(super) const MOST: usize = 5;
@@ -160,7 +161,8 @@ fn lock_memory(pod: &PodFacts) -> String {
     )
 }
 
-/// Where nodes are not watched nothing is known of them.
+/// Where nodes are not watched nothing is known of them. A resource that a DeviceClass maps is no device plugin's to offer:
+/// the scheduler allocates it by claims of its own.
 fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> Option<String> {
     if snapshot.nodes.is_empty() {
         return None;
@@ -168,10 +170,8 @@ fn nowhere(needs: &BTreeMap<&ResourceName, u32>, snapshot: &ClusterSnapshot) -> 
     let missing: Vec<&str> = needs
         .keys()
         .filter(|resource| {
-            !snapshot
-                .nodes
-                .values()
-                .any(|node| node.offers.count(resource) > 0)
+            let offered = |node: &Arc<Node>| node.offers.count(resource) > 0;
+            !snapshot.nodes.values().any(offered) && !snapshot.by_claims.contains_key(**resource)
         })
         .map(|resource| resource.as_str())
         .collect();
