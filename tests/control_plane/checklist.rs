@@ -351,7 +351,7 @@ impl Cluster {
         }
         let port = ports::free();
         register(plane, port).await;
-        processes.push(start_webhook(plane, port).await);
+        processes.push(start_webhook(plane, port, plane.authority.certificate()).await);
         processes.extend(start_extender_and_scheduler(plane).await);
         Self {
             plane,
@@ -414,40 +414,40 @@ impl Cluster {
         .await;
     }
 
-    /// Trusted by nobody, then for another name: neither can be seen in any object, only by asking.
+    /// Trusted by nobody, then for another name, then one that asks for another certificate of the API server than it
+    /// has: none of them can be seen in any object, only by asking.
     async fn shows_a_webhook_with_a_wrong_certificate(&self) {
         let stranger = Authority::new("somebody else's");
-        let ours = self.plane.authority.certificate();
-        for (authority, service, words) in [
+        let port = ports::free();
+        let _demanding = start_webhook(self.plane, port, stranger.certificate()).await;
+        let authority = |authority: &str| json!({"caBundle": base64::encode(authority.as_bytes())});
+        for (client, words) in [
+            (authority(stranger.certificate()), "signed by unknown authority"),
             (
-                stranger.certificate(),
-                "pointsman-webhook",
-                "signed by unknown authority",
+                json!({"service": {"name": "pointsman-other"}}),
+                "not pointsman-other",
             ),
-            (ours, "pointsman-other", "not pointsman-other"),
+            (json!({"service": {"port": port}}), "tls: "),
         ] {
-            let was = self.point_webhooks_at(authority, service).await;
+            let api = &self.plane.api;
+            let at = MUTATING_WEBHOOKS.all().named("pointsman");
+            let was = api.get(&at).await.unwrap()["webhooks"].clone();
+            let mut other = was.clone();
+            for webhook in other.as_array_mut().unwrap() {
+                let known = &mut webhook["clientConfig"];
+                for (key, value) in client.as_object().unwrap() {
+                    match value.as_object() {
+                        Some(fields) => fields
+                            .iter()
+                            .for_each(|(field, value)| known[key][field] = value.clone()),
+                        None => known[key] = value.clone(),
+                    }
+                }
+            }
+            api.merge(&at, json!({"webhooks": other})).await.unwrap();
             self.says_no(words, &["webhook.answers"], words).await;
-            let back = json!({"webhooks": was});
-            self.plane
-                .api
-                .merge(&MUTATING_WEBHOOKS.all().named("pointsman"), back)
-                .await
-                .unwrap();
+            api.merge(&at, json!({"webhooks": was})).await.unwrap();
         }
-    }
-
-    async fn point_webhooks_at(&self, authority: &str, service: &str) -> Value {
-        let api = &self.plane.api;
-        let at = MUTATING_WEBHOOKS.all().named("pointsman");
-        let was = api.get(&at).await.unwrap()["webhooks"].clone();
-        let mut other = was.clone();
-        for webhook in other.as_array_mut().unwrap() {
-            webhook["clientConfig"]["caBundle"] = json!(base64::encode(authority.as_bytes()));
-            webhook["clientConfig"]["service"]["name"] = json!(service);
-        }
-        api.merge(&at, json!({"webhooks": other})).await.unwrap();
-        was
     }
 
     /// Sampling begins at 100 nodes; these take no pod.
@@ -741,16 +741,19 @@ async fn register(plane: &ControlPlane, port: u16) {
     }
 }
 
-async fn start_webhook(plane: &ControlPlane, port: u16) -> Process {
+/// The webhook, which talks to callers with a certificate of this authority only.
+async fn start_webhook(plane: &ControlPlane, port: u16, callers: &str) -> Process {
     let leaf = plane
         .authority
         .leaf_for(&["pointsman-webhook.pointsman-system.svc"]);
     let certificate = plane.run.write("tls/tls.crt", leaf.certificate);
     plane.run.write("tls/tls.key", leaf.key);
+    let callers = plane.run.write(&format!("callers-{port}.crt"), callers);
     let args = [
         format!("--webhook-listen=127.0.0.1:{port}"),
         "--extender-listen=none".to_owned(),
         format!("--tls-dir={}", certificate.parent().unwrap().display()),
+        format!("--webhook-client-ca={}", callers.display()),
     ];
     serve(plane, "webhook", &args, WEBHOOK_USER).await
 }

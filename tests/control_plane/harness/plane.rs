@@ -351,6 +351,7 @@ async fn start_apiserver(
         .iter()
         .map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
     let tokens = run.write("tokens.csv", tokens.collect::<String>());
+    let admission = write_admission_configuration(run, authority);
     for _ in 0..TRIES {
         let port = ports::free();
         let mut program = Program::new("kube-apiserver", &tools.kubernetes("kube-apiserver"))
@@ -377,6 +378,7 @@ async fn start_apiserver(
             ])
             // New nodes take pods at once: no controller runs here that would take the taint off again.
             .arg("--disable-admission-plugins=TaintNodesByCondition")
+            .arg(format!("--admission-control-config-file={}", admission.display()))
             // What waits is ours to say; the server's own fairness would only add noise to a small machine.
             .args([
                 "--max-requests-inflight=0",
@@ -397,6 +399,32 @@ async fn start_apiserver(
         }
     }
     panic!("kube-apiserver found no free port in {TRIES} tries");
+}
+
+/// By which the API server shows webhooks that ask for it a certificate of its own.
+fn write_admission_configuration(run: &RunFolder, authority: &Authority) -> PathBuf {
+    let leaf = authority.leaf();
+    let certificate = run.write("apiserver-client.crt", leaf.certificate);
+    let key = run.write("apiserver-client.key", leaf.key);
+    let shown = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "users": [{"name": "*", "user": {"client-certificate": certificate, "client-key": key}}],
+    });
+    let shown = run.write("webhooks.kubeconfig", shown.to_string());
+    let plugins = ["MutatingAdmissionWebhook", "ValidatingAdmissionWebhook"].map(|name| {
+        json!({"name": name, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": shown,
+        }})
+    });
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": plugins,
+    });
+    run.write("admission.yaml", configuration.to_string())
 }
 
 /// Waits until something accepts connections there; `false` when the process lost its port to somebody else.
