@@ -341,6 +341,23 @@ async fn warnings() {
 }
 
 #[tokio::test]
+async fn what_the_scheduler_allocates_by_claims_no_node_need_offer() {
+    let cluster = Cluster::new();
+    let asks = pod(&json!({ "pointsman.io/profile": "half" }));
+    let warnings = cluster.admit("t", &asks).await["warnings"].to_string();
+    assert!(
+        warnings.contains("no node offers spidernet.io/ib_half0 now"),
+        "{warnings}"
+    );
+    cluster.with(json!({
+        "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": { "name": "half" },
+        "spec": { "extendedResourceName": "spidernet.io/ib_half0" },
+    }));
+    let warnings = &cluster.admit("t", &asks).await["warnings"];
+    assert!(warnings.is_null(), "{warnings}");
+}
+
+#[tokio::test]
 async fn denials() {
     let vf = |request: &str, limit: &str| json!([{ "name": "trainer", "resources": { "requests": { "spidernet.io/ib_rail1": request }, "limits": { "spidernet.io/ib_rail1": limit } } }]);
     let shared = json!([{ "name": "trainer", "resources": { "limits": { "rdma/hca_shared": "1" }, "requests": { "rdma/hca_shared": "1" } } }]);
