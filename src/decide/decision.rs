@@ -328,15 +328,19 @@ impl Question<'_> {
             let placement = self.placement(counting);
             let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
             if let Some(domain) = &settled {
-                if let Some(room) = rooms.into_iter().find(|room| room.domain == *domain) {
-                    return Ok(Choice {
-                        domain: domain.clone(),
-                        level,
-                        room,
-                        settled: true,
-                    });
+                let Some(room) = rooms.into_iter().find(|room| room.domain == *domain) else {
+                    break;
+                };
+                // What other gangs would like does not keep one from its only domain.
+                if counting == Counting::All && room.takes() < standing.need {
+                    continue;
                 }
-                break;
+                return Ok(Choice {
+                    domain: domain.clone(),
+                    level,
+                    room,
+                    settled: true,
+                });
             }
             rooms.retain(|room| reachable.contains(&room.domain));
             let chosen = if standing.one_by_one {

@@ -1,14 +1,17 @@
 //! Gangs that have begun: some of their pods are bound, and others wait. One that must run in one domain and never gets
 //! whole is worth nothing and keeps others out. So where all that it still needs has room there, the room is held for as
-//! long as its pods wait, also after a restart, and after places were given up because its pods came late. Where
-//! only a part has room nothing more is held: another gang may be whole with it.
+//! long as its pods wait, also after a restart, and after places were given up because its pods came late. What is
+//! held for gangs that have not begun gives way: another extender may have led in between, which did not know of it.
+//! Where only a part has room it is held for as long as gangs' places are, because a node or a pool may be away for a
+//! moment only, and then no longer: another gang may be whole with it.
 
 use std::time::Instant;
 
 use super::ledger::{Book, Ledger};
 use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::commitment::Commitments;
 use crate::decide::decision::decide;
-use crate::decide::names::{NodeName, PodUid};
+use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::policy::Locality;
 use crate::decide::settings::Settings;
 
@@ -67,12 +70,48 @@ fn hold_one(
         return;
     }
     let everywhere: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
-    let decision = decide(pod, &everywhere, snapshot, book.commitments(), settings);
-    if let Some((gang, hold)) = decision.gang
+    let all = decide(pod, &everywhere, snapshot, book.commitments(), settings).gang;
+    if let Some((gang, hold)) = &all
         && hold.pods() >= waiting
     {
-        ledger.hold_gang(book, gang, Some(hold), now);
+        return ledger.hold_whole(book, gang.clone(), hold.clone(), now);
     }
+    let (yielding, others) = not_begun(book.commitments(), snapshot);
+    if !yielding.is_empty()
+        && let Some((gang, hold)) = decide(pod, &everywhere, snapshot, &others, settings).gang
+        && hold.pods() >= waiting
+    {
+        for gang in &yielding {
+            book.strike_gang(gang);
+        }
+        return ledger.hold_whole(book, gang, hold, now);
+    }
+    if let Some((gang, hold)) = all {
+        ledger.hold_part(book, gang, hold, now);
+    }
+}
+
+/// The gangs that keep others out of places and of whose pods none is bound or about to be, and the promises without them.
+fn not_begun(commitments: &Commitments, snapshot: &ClusterSnapshot) -> (Vec<GangRef>, Commitments) {
+    let has_begun = |gang: &GangRef| {
+        snapshot.gangs.get(gang).is_some_and(|members| {
+            let promised = |uid: &PodUid| {
+                let promise = commitments.pods.get(uid);
+                promise.is_some_and(|promise| promise.node.is_some())
+            };
+            !members.bound.is_empty() || members.pending.iter().any(promised)
+        })
+    };
+    let gangs = commitments.gangs.iter();
+    let yielding: Vec<GangRef> = gangs
+        .filter(|(gang, hold)| !hold.soft && !has_begun(gang))
+        .map(|(gang, _)| gang.clone())
+        .collect();
+    let mut others = commitments.clone();
+    for gang in &yielding {
+        others.gangs.remove_mut(gang);
+    }
+    (yielding, others)
 }
 
 #[cfg(test)]
@@ -160,14 +199,63 @@ mod tests {
     }
 
     #[test]
-    fn a_gang_that_has_begun_and_cannot_get_whole_keeps_nobody_out() {
+    fn a_gang_that_has_begun_and_cannot_get_whole_keeps_others_out_for_a_while() {
         let required = Locality::Required(Tier::LeafGroup);
         let cluster = begun(&required).bound("x", "a2").bound("y", "a2");
         assert_eq!(
-            others_fit(&cluster, 2, Duration::from_secs(2)),
-            [true, true],
+            others_fit(&cluster, 2, LIFETIMES.gang),
+            [false, true],
             "two VFs for three pods"
         );
+    }
+
+    #[test]
+    fn places_that_a_gang_would_only_like_do_not_keep_the_rest_of_another_from_its_domain() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required).pool("rail0", |pool| pool.free = 4);
+        let ledger = Ledger::new(Arc::new(Arc::new(cluster.snapshot()).into()), LIFETIMES);
+        let (now, settings) = (Instant::now(), Settings::default());
+        let other = cluster.gang("other", 4, &Locality::Preferred(Tier::LeafGroup));
+        let everywhere: Vec<NodeName> = vec!["a1".into(), "a2".into()];
+        let held = ledger.decide(now, |snapshot, book| {
+            // Three of the four addresses and VFs that are left.
+            let liked = decide(&other[0], &everywhere, snapshot, book.commitments(), &settings);
+            let (at, hold) = liked.gang.unwrap();
+            assert!(hold.soft && hold.pods() >= 3, "{hold:?}");
+            ledger.hold_gang(book, at.clone(), Some(hold), now);
+            hold_the_rest(&ledger, book, snapshot, &settings, now);
+            book.held_for(&GangRef {
+                name: "g".into(),
+                ..at
+            })
+        });
+        assert_eq!(held, 3);
+    }
+
+    #[test]
+    fn places_of_a_gang_that_has_not_begun_give_way_to_the_rest_of_one_that_has() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required);
+        let other = cluster.gang("other", 3, &required);
+        let cluster = other.iter().cloned().fold(cluster, Cluster::pending);
+        let ledger = Ledger::new(Arc::new(Arc::new(cluster.snapshot()).into()), LIFETIMES);
+        let (now, settings) = (Instant::now(), Settings::default());
+        let everywhere: Vec<NodeName> = vec!["a1".into(), "a2".into()];
+        let held = ledger.decide(now, |snapshot, book| {
+            // As an extender does that does not know yet what another one has bound meanwhile.
+            let (at, hold) = decide(&other[0], &everywhere, snapshot, book.commitments(), &settings)
+                .gang
+                .unwrap();
+            ledger.hold_gang(book, at.clone(), Some(hold), now);
+            let before = book.held_for(&at);
+            hold_the_rest(&ledger, book, snapshot, &settings, now);
+            let begun = GangRef {
+                name: "g".into(),
+                ..at.clone()
+            };
+            [before, book.held_for(&at), book.held_for(&begun)]
+        });
+        assert_eq!(held, [3, 0, 3]);
     }
 
     #[test]

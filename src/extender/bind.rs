@@ -3,11 +3,13 @@
 
 use futures::future::BoxFuture;
 use kube::Client;
+use kube::api::{Api, ListParams};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::objects::PodObject;
 use crate::decide::annotation;
 use crate::decide::names::{NodeName, PodRef, PoolName};
 use crate::decide::placement::Fit;
@@ -30,7 +32,7 @@ pub struct Binding {
 /// Why a Binding was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
-    /// The apiserver said no: the pod is not bound by this.
+    /// The apiserver said no, or was not reached: the pod is not bound by this.
     #[error("the API server refused the binding: {0}")]
     Refused(String),
     /// No answer, or none that says: the pod may be bound.
@@ -42,6 +44,8 @@ pub enum BindError {
 pub trait Binder: Send + Sync + 'static {
     /// Writes one.
     fn bind(&self, binding: Binding) -> BoxFuture<'_, Result<(), BindError>>;
+    /// Whether the pod has a node by now, as the API server itself knows it (not a cache of its); false for one that is gone.
+    fn is_bound<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<bool, BindError>>;
 }
 
 /// Writes Bindings to the cluster.
@@ -59,6 +63,7 @@ impl Binder for ClusterBinder {
                 Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
                     Err(BindError::Refused(status.message.clone()))
                 }
+                Ok(Err(error)) if was_not_sent(&error) => Err(BindError::Refused(chain(&error))),
                 Ok(Err(error)) => Err(BindError::Unclear(chain(&error))),
                 Err(_) => Err(BindError::Unclear(format!(
                     "no answer within {} s",
@@ -67,6 +72,30 @@ impl Binder for ClusterBinder {
             }
         })
     }
+
+    fn is_bound<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<bool, BindError>> {
+        Box::pin(async move {
+            let pods: Api<PodObject> = Api::namespaced(self.0.clone(), pod.namespace.as_str());
+            // A list without a resource version is read from etcd; listing pods is granted already.
+            let only = ListParams::default().fields(&format!("metadata.name={}", pod.name));
+            let answer = tokio::time::timeout(DEADLINE, pods.list(&only)).await;
+            let found = answer
+                .map_err(|_| BindError::Unclear("no answer".to_owned()))?
+                .map_err(|error| BindError::Unclear(chain(&error)))?;
+            Ok(found.items.iter().any(|found| {
+                found.metadata.uid.as_deref() == Some(pod.uid.as_str()) && found.spec.node_name.is_some()
+            }))
+        })
+    }
+}
+
+/// Whether the request never left: there was no connection to send it on.
+fn was_not_sent(error: &kube::Error) -> bool {
+    let kube::Error::Service(error) = error else {
+        return false;
+    };
+    let error = error.downcast_ref::<hyper_util::client::legacy::Error>();
+    error.is_some_and(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// The annotations that record where a pod was placed, where on the fabric that is, and from which pools its addresses

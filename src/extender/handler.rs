@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -257,10 +257,13 @@ async fn bind(axum::extract::State(state): axum::extract::State<State>, body: By
         }
         Err(error) => {
             // What may have been written stays promised until the watch shows it, or its lifetime ends.
-            if let BindError::Refused(_) = error {
-                state
-                    .ledger
-                    .release(&at.uid, &state.settings.locality, Instant::now());
+            match error {
+                BindError::Refused(_) => {
+                    state
+                        .ledger
+                        .release(&at.uid, &state.settings.locality, Instant::now());
+                }
+                BindError::Unclear(_) => drop(tokio::spawn(settle(state.clone(), at.clone(), call.began))),
             }
             call.end(
                 ExtenderVerdict::Error,
@@ -268,6 +271,29 @@ async fn bind(axum::extract::State(state): axum::extract::State<State>, body: By
                 &chain(&error),
                 &failed(error.to_string()),
             )
+        }
+    }
+}
+
+/// How long after a Binding whose fate is unclear the API server is asked about the pod. One that is still on its way is
+/// written or given up within moments, as the server notices that nobody waits for the answer any more.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// How often it is asked; after that the reservation ends with its lifetime.
+const ASKED: u32 = 24;
+
+/// Asks what became of a Binding, and ends the reservation made for it when it was not written. One that was written shows
+/// in the watch.
+async fn settle(state: State, at: PodRef, made: Instant) {
+    for _ in 0..ASKED {
+        tokio::time::sleep(SETTLED).await;
+        match state.binder.is_bound(&at).await {
+            Ok(true) => return,
+            Ok(false) => {
+                let (locality, now) = (&state.settings.locality, Instant::now());
+                return state.ledger.was_not_written(&at.uid, made, locality, now);
+            }
+            Err(_) => {}
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Book {
     filtered: BTreeMap<PodUid, (Arc<Pod>, Instant)>,
     /// When it was last tried to hold the rest of a gang that has begun.
     tried: BTreeMap<GangRef, Instant>,
+    /// Since when there has been room for a part of such a rest only.
+    short: BTreeMap<GangRef, Instant>,
     expired: Expired,
 }
 
@@ -74,6 +76,7 @@ pub struct Expired {
 #[derive(Debug)]
 struct Entry {
     kind: Kind,
+    made: Instant,
     until: Instant,
     /// The pod has been in a snapshot: when it is in none any more, it is gone.
     seen: bool,
@@ -128,7 +131,7 @@ impl Ledger {
             return;
         }
         match commitment {
-            Some(commitment) => book.write(Kind::Hold, pod, commitment, now + self.lifetimes.hold),
+            Some(commitment) => book.write(Kind::Hold, pod, commitment, now, now + self.lifetimes.hold),
             None => book.strike(&pod.at.uid),
         }
     }
@@ -160,20 +163,47 @@ impl Ledger {
         }
     }
 
+    /// Holds all that the rest of a gang needs.
+    pub(super) fn hold_whole(&self, book: &mut Book, gang: GangRef, hold: GangHold, now: Instant) {
+        book.short.remove(&gang);
+        self.hold_gang(book, gang, Some(hold), now);
+    }
+
+    /// Holds a part of what the rest of a gang needs, until it has been short for as long as places are held for gangs:
+    /// a node or a pool may be away for a moment only.
+    pub(super) fn hold_part(&self, book: &mut Book, gang: GangRef, hold: GangHold, now: Instant) {
+        let since = *book.short.entry(gang.clone()).or_insert(now);
+        let until = since + self.lifetimes.gang;
+        if now < until {
+            book.commitments.gangs.insert_mut(gang.clone(), Arc::new(hold));
+            book.gangs.insert(gang, until);
+        }
+    }
+
     /// Makes the reservation that a Binding is written under.
     pub fn reserve(&self, book: &mut Book, pod: &Arc<Pod>, commitment: Commitment, now: Instant) {
-        book.write(
-            Kind::Reservation,
-            pod,
-            commitment,
-            now + self.lifetimes.reservation,
-        );
+        let until = now + self.lifetimes.reservation;
+        book.write(Kind::Reservation, pod, commitment, now, until);
     }
 
     /// Ends a promise: the Binding was refused for certain. A pod of a gang gives its place back to its gang, or others
     /// would have it before the pod is tried again; `locality` is that of gangs which say nothing of it.
     pub fn release(&self, uid: &PodUid, locality: &Locality, now: Instant) {
+        self.release_made(uid, None, locality, now);
+    }
+
+    /// The same only for the reservation made at this moment: its Binding was never written, and there may be another
+    /// one since.
+    pub(super) fn was_not_written(&self, uid: &PodUid, made: Instant, locality: &Locality, now: Instant) {
+        self.release_made(uid, Some(made), locality, now);
+    }
+
+    fn release_made(&self, uid: &PodUid, made: Option<Instant>, locality: &Locality, now: Instant) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |entry: &Entry| made.is_none_or(|made| entry.made == made);
+        if !book.entries.get(uid).is_some_and(is_meant) {
+            return;
+        }
         let given_back = book.given_back(uid, locality);
         book.strike(uid);
         if let Some((gang, hold)) = given_back {
@@ -263,7 +293,7 @@ impl Book {
         hold.map_or(0, |hold| hold.pods())
     }
 
-    fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, until: Instant) {
+    fn write(&mut self, kind: Kind, pod: &Arc<Pod>, commitment: Commitment, made: Instant, until: Instant) {
         let uid = pod.at.uid.clone();
         self.commitments
             .pods
@@ -272,6 +302,7 @@ impl Book {
             uid,
             Entry {
                 kind,
+                made,
                 until,
                 seen: false,
                 pod: Arc::clone(pod),
@@ -284,7 +315,7 @@ impl Book {
         self.entries.remove(uid);
     }
 
-    fn strike_gang(&mut self, gang: &GangRef) {
+    pub(super) fn strike_gang(&mut self, gang: &GangRef) {
         self.commitments.gangs.remove_mut(gang);
         self.gangs.remove(gang);
     }
@@ -354,6 +385,11 @@ impl Book {
         self.seen_gangs = self.gangs.keys().filter(|gang| known(gang)).cloned().collect();
         self.tried
             .retain(|gang, tried| known(gang) && now.duration_since(*tried) < TRY_AGAIN);
+        let waits = |gang: &GangRef| {
+            let members = snapshot.gangs.get(gang);
+            members.is_some_and(|members| !members.pending.is_empty())
+        };
+        self.short.retain(|gang, _| waits(gang));
     }
 }
 

@@ -31,8 +31,8 @@ const RAILS: usize = 2;
 /// Addresses of each rail in the last two groups; all others have one for every node.
 const SHORT: usize = 24;
 
-/// Gangs that come; about half of them keep the cluster as full as it gets.
-const ARRIVALS: usize = 22;
+/// Gangs that come; from about the fifteenth on the cluster is about as full as it gets.
+const ARRIVALS: usize = 36;
 const SIZES: [usize; 12] = [1, 2, 4, 8, 8, 16, 16, 24, 32, 32, 64, 128];
 
 /// A gang: how many pods, and after how many arrivals it goes.
@@ -164,7 +164,7 @@ fn make(random: &mut Seeded) -> Vec<Gang> {
     (0..ARRIVALS)
         .map(|_| Gang {
             size: *random.one(&SIZES),
-            stays: 12 + random.below(28),
+            stays: 10 + random.below(16),
         })
         .collect()
 }
@@ -467,13 +467,24 @@ fn write_down(seed: u64, gangs: &[Gang], rows: &str) {
     let (_, tail) = rest.split_once(END).expect("docs/placement.md has the mark");
     let mut table = String::new();
     let pods: usize = gangs.iter().map(|gang| gang.size).sum();
+    let wanted = |now: usize| -> usize {
+        let until_now = gangs.iter().enumerate().take(now + 1);
+        let there = until_now.filter(|(came, gang)| came + gang.stays > now);
+        there.map(|(_, gang)| gang.size).sum()
+    };
+    let most = (0..gangs.len()).map(wanted).max().unwrap_or(0);
+    let full = (0..gangs.len())
+        .filter(|now| wanted(*now) >= addressable())
+        .count();
     write!(
         table,
-        "Seed {seed}: {} gangs of 1 to 128 pods, {pods} pods in all.\n\n\
+        "Seed {seed}: {} gangs of 1 to 128 pods, {pods} pods in all. Those that are there at once want up to {most} nodes; \
+         at {full} of the arrivals they want as many as have addresses ({}) or more.\n\n\
          | placed by | pods placed that got their addresses | gangs in one leaf group, of those that one had room for | \
          leaf groups spanned / fewest possible | fragmentation | utilisation | took |\n\
          |---|---|---|---|---|---|---|\n{rows}",
-        gangs.len()
+        gangs.len(),
+        addressable()
     )
     .unwrap();
     fs::write(&path, format!("{head}{BEGIN}\n\n{table}\n{END}{tail}")).unwrap();

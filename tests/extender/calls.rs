@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use pointsman::cluster::index::Index;
 use pointsman::cluster::objects::Kind;
+use pointsman::decide::names::PodRef;
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
@@ -53,6 +54,13 @@ impl Binder for Notes {
             }
             self.bound.lock().unwrap().push(binding);
             Ok(())
+        })
+    }
+
+    fn is_bound<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<bool, BindError>> {
+        Box::pin(async move {
+            let bound = self.bound.lock().unwrap();
+            Ok(bound.iter().any(|binding| binding.pod.uid == pod.uid))
         })
     }
 }

@@ -16,6 +16,7 @@ mod sampling;
 mod without_bind;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use calls::{Answer, Rig, names};
@@ -222,6 +223,31 @@ async fn a_pod_that_nobody_knows_is_not_bound() {
         answer["Error"].as_str().unwrap().contains("not known"),
         "{answer}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclear_binding_that_was_not_written_gives_its_promise_back_once_the_api_server_says_so() {
+    let rig = Rig::new(8, 1).node("n1");
+    let (first, second) = (Rig::pod("a"), Rig::pod("b"));
+    for pod in [&first, &second] {
+        rig.remember(pod);
+    }
+    rig.fail_next(BindError::Unclear("connection lost".to_owned()));
+    assert_ne!(rig.bind(&first, "n1").await["Error"], "");
+    assert_eq!(rig.bind(&second, "n1").await["Error"], Reason::PoolEmpty.text());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(rig.bind(&second, "n1").await["Error"], "");
+
+    // Tried again meanwhile and written: that promise is another one, and stays.
+    let rig = Rig::new(8, 1).node("n1");
+    for pod in [&first, &second] {
+        rig.remember(pod);
+    }
+    rig.fail_next(BindError::Unclear("connection lost".to_owned()));
+    assert_ne!(rig.bind(&first, "n1").await["Error"], "");
+    assert_eq!(rig.bind(&first, "n1").await["Error"], "");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(rig.bind(&second, "n1").await["Error"], Reason::PoolEmpty.text());
 }
 
 const RECORDED_FILTER: &str = include_str!("../fixtures/recorded/filter.json");

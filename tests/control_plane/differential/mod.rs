@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use pointsman::cluster::convert;
 use pointsman::cluster::index::Index;
 use pointsman::decide::claim::claim;
-use pointsman::decide::names::{NodeName, PoolName};
+use pointsman::decide::names::{NodeName, PodRef, PoolName};
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
@@ -170,6 +170,10 @@ struct Nobody;
 impl Binder for Nobody {
     fn bind(&self, _: Binding) -> BoxFuture<'_, Result<(), BindError>> {
         Box::pin(async { Err(BindError::Refused("nothing is bound here".to_owned())) })
+    }
+
+    fn is_bound<'a>(&'a self, _: &'a PodRef) -> BoxFuture<'a, Result<bool, BindError>> {
+        Box::pin(async { Ok(false) })
     }
 }
 
