@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use super::ledger::{Book, Ledger};
+use super::ledger::{Book, Ledger, Supply};
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::commitment::Commitments;
 use crate::decide::decision::decide;
@@ -23,13 +23,19 @@ pub(super) fn hold_the_rest(
     settings: &Settings,
     now: Instant,
 ) {
+    // A pass over all nodes and pools, and only where a gang is short.
+    let mut supply = None;
     for (at, members) in &snapshot.gangs {
         let begun = !members.bound.is_empty() && !members.pending.is_empty();
         if !begun {
             continue;
         }
         let waiting = waiting(members, book);
-        if book.held_for(at) < waiting && book.is_to_be_held(at, now) {
+        if book.held_for(at) >= waiting {
+            continue;
+        }
+        let supply = *supply.get_or_insert_with(|| Supply::of(snapshot));
+        if book.is_to_be_held(at, supply, now) {
             hold_one(ledger, book, members, waiting, snapshot, settings, now);
         }
     }
@@ -207,6 +213,25 @@ mod tests {
             [false, true],
             "two VFs for three pods"
         );
+    }
+
+    #[test]
+    fn the_rest_is_held_at_once_when_a_pool_is_opened_again() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required);
+        let closed = cluster.clone().pool("rail0", |pool| pool.disabled = true);
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(closed.snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let (now, settings) = (Instant::now(), Settings::default());
+        let held = || {
+            ledger.decide(now, |snapshot, book| {
+                hold_the_rest(&ledger, book, snapshot, &settings, now);
+                snapshot.gangs.keys().map(|gang| book.held_for(gang)).sum::<u32>()
+            })
+        };
+        assert_eq!(held(), 0);
+        published.store(Arc::new(cluster.snapshot()));
+        assert_eq!(held(), 3);
     }
 
     #[test]

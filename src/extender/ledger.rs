@@ -14,6 +14,7 @@ use crate::cluster::sight::Sight;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::{Commitment, Commitments, GangHold, Place};
 use crate::decide::names::{GangRef, PodUid};
+use crate::decide::node::Sync;
 use crate::decide::pod::Pod;
 use crate::decide::policy::Locality;
 
@@ -56,10 +57,46 @@ pub struct Book {
     /// Pods without a promise of their own that were told where they fit, and until when that is kept in mind.
     filtered: BTreeMap<PodUid, (Arc<Pod>, Instant)>,
     /// When it was last tried to hold the rest of a gang that has begun.
-    tried: BTreeMap<GangRef, Instant>,
+    tried: BTreeMap<GangRef, (Instant, Supply)>,
     /// Since when there has been room for a part of such a rest only.
     short: BTreeMap<GangRef, Instant>,
     expired: Expired,
+}
+
+/// What there is of nodes and pools, whoever has taken how much of it: when it differs, something was away or came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Supply {
+    /// Nodes that take pods.
+    nodes: usize,
+    /// Nodes that the SR-IOV operator is done with.
+    settled: usize,
+    /// Addresses of the pools that hand some out.
+    addresses: u64,
+}
+
+impl Supply {
+    pub(super) fn of(snapshot: &ClusterSnapshot) -> Self {
+        let nodes = snapshot.nodes.values();
+        let states = snapshot
+            .sriov
+            .values()
+            .filter_map(|state| state.reading.as_ref().ok());
+        let pools = snapshot
+            .pools
+            .values()
+            .filter_map(|pool| pool.reading.as_ref().ok());
+        Self {
+            nodes: nodes
+                .filter(|node| !node.unschedulable && !node.drain_requested && node.faults.is_empty())
+                .count(),
+            settled: states
+                .filter(|facts| facts.sync == Sync::Succeeded && facts.drain.is_none())
+                .count(),
+            addresses: pools
+                .filter(|pool| !pool.disabled && !pool.terminating)
+                .fold(0, |sum, pool| sum.saturating_add(pool.size)),
+        }
+    }
 }
 
 /// How many promises came to nothing since the start: their time was up before the pod was bound or gone.
@@ -244,14 +281,15 @@ impl Book {
     }
 
     /// Whether the rest of a gang that has begun and holds nothing is to be held now: where there was no room for it a
-    /// moment ago, looking for some again with every pod that is decided about would cost them all.
-    pub(super) fn is_to_be_held(&mut self, gang: &GangRef, now: Instant) -> bool {
+    /// moment ago, and nothing has come back since, looking for some again with every pod that is decided about would
+    /// cost them all.
+    pub(super) fn is_to_be_held(&mut self, gang: &GangRef, supply: Supply, now: Instant) -> bool {
         let due = self
             .tried
             .get(gang)
-            .is_none_or(|tried| now.duration_since(*tried) >= TRY_AGAIN);
+            .is_none_or(|(tried, then)| now.duration_since(*tried) >= TRY_AGAIN || *then != supply);
         if due {
-            self.tried.insert(gang.clone(), now);
+            self.tried.insert(gang.clone(), (now, supply));
         }
         due
     }
@@ -384,7 +422,7 @@ impl Book {
         }
         self.seen_gangs = self.gangs.keys().filter(|gang| known(gang)).cloned().collect();
         self.tried
-            .retain(|gang, tried| known(gang) && now.duration_since(*tried) < TRY_AGAIN);
+            .retain(|gang, (tried, _)| known(gang) && now.duration_since(*tried) < TRY_AGAIN);
         let waits = |gang: &GangRef| {
             let members = snapshot.gangs.get(gang);
             members.is_some_and(|members| !members.pending.is_empty())
