@@ -8,6 +8,7 @@ mod lab;
 #[path = "../fabric/plan.rs"]
 mod plan;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use serde_json::{Value, json};
 
 use self::lab::Lab;
 use self::plan::Plan;
-use crate::harness::api::{Kind, NODES, kind};
+use crate::harness::api::{JOBS, Kind, NODES, kind};
 use crate::harness::nodes::{IbNode, OPERATOR_NAMESPACE};
-use crate::harness::objects::{Profile, pod_of};
+use crate::harness::objects::{Profile, job, pod_of};
 use crate::harness::plane::{self, ControlPlane, OUR_NAMESPACE};
 use crate::harness::run;
 use crate::harness::scene::{Scene, is_bound};
@@ -120,8 +121,51 @@ fn pods_follow_the_fabric_from_a_cut_cable_to_its_repair() {
         bound_to(&scene, "third", "fab-a").await;
         let nudged = &scene.pod("third").await["metadata"]["annotations"]["pointsman.io/nudged"];
         assert!(nudged.is_string(), "{nudged}");
+
+        drop(lab);
+        for name in ["first", "third"] {
+            scene.api().delete(&scene.pods_at().named(name)).await.unwrap();
+        }
+        a_gang_stays_on_its_leaf_with_two_cables_swapped(&scene, plan, &both, &group).await;
         scene.close().await;
     });
+}
+
+/// Somebody has swapped two cables of hosts of different leaves: a gang that has to be on one leaf still finds its two
+/// nodes there.
+async fn a_gang_stays_on_its_leaf_with_two_cables_swapped(
+    scene: &Scene<'_>,
+    mut plan: Plan,
+    both: &Profile,
+    group: &str,
+) {
+    plan.swap("node03_mlx5_1", "node05_mlx5_1");
+    let (lab, _manager) = Lab::up(&plan);
+    import(scene.plane, &lab);
+    for name in ["fab-a", "fab-b"] {
+        let node = scene.api().get(&NODES.all().named(name)).await.unwrap();
+        assert_eq!(
+            node["metadata"]["labels"]["pointsman.io/leaf-group"], group,
+            "{name}"
+        );
+        assert_eq!(states(&node), ["Active", "Active"], "{name}");
+    }
+    let mut template = pod_of("gang", both.name());
+    template["metadata"]["annotations"]["pointsman.io/locality"] = json!("required=leaf-group");
+    template["metadata"].as_object_mut().unwrap().remove("name");
+    let gang = job("gang", 2, template);
+    scene.api().create(&JOBS.within("fabric"), gang).await.unwrap();
+    eventually("the gang is on one leaf", LIMIT, async || {
+        let pods = scene.pods().await;
+        let placed: BTreeSet<&str> = pods
+            .iter()
+            .filter_map(|pod| pod["spec"]["nodeName"].as_str())
+            .collect();
+        expect(placed == BTreeSet::from(["fab-a", "fab-b"]), || {
+            format!("{placed:?}")
+        })
+    })
+    .await;
 }
 
 /// Imports what the fabric looks like now: its text, and the states of its ports.
