@@ -4,6 +4,7 @@
 //! ```text
 //! make bench          everything, some minutes; writes the table of docs/performance.md
 //! make bench-short    a small cluster and few requests; fails when a ratio is grossly off
+//! cargo bench --bench serve -- full W2    one workload, for whoever works on it; writes nothing
 //! ```
 
 #![allow(
@@ -62,8 +63,10 @@ fn main() -> ExitCode {
         }
         [] | ["full"] => run(&runtime, &workloads::FULL),
         ["short"] => run(&runtime, &workloads::SHORT),
+        ["short", only @ ("W1" | "W2" | "W4" | "W5")] => run(&runtime, &workloads::SHORT.only(only)),
+        ["full", only @ ("W1" | "W2" | "W4" | "W5")] => run(&runtime, &workloads::FULL.only(only)),
         other => {
-            println!("usage: serve [full|short], not {other:?}");
+            println!("usage: serve [full|short] [W1|W2|W4|W5], not {other:?}");
             ExitCode::from(2)
         }
     }

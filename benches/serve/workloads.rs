@@ -23,6 +23,28 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     /// Whether docs/performance.md is written.
     pub(crate) writes: bool,
+    /// One workload alone.
+    pub(crate) only: Option<&'static str>,
+}
+
+impl Plan {
+    pub(crate) fn only(&self, workload: &str) -> Self {
+        Self {
+            size: self.size,
+            second: None,
+            names: self.names,
+            rounds: self.rounds,
+            length: self.length,
+            writes: false,
+            only: ["W1", "W2", "W4", "W5"]
+                .into_iter()
+                .find(|known| *known == workload),
+        }
+    }
+
+    fn has(&self, workload: &str) -> bool {
+        self.only.is_none_or(|only| only == workload)
+    }
 }
 
 pub(crate) const FULL: Plan = Plan {
@@ -32,6 +54,7 @@ pub(crate) const FULL: Plan = Plan {
     rounds: 5,
     length: Duration::from_millis(1_500),
     writes: true,
+    only: None,
 };
 
 pub(crate) const SHORT: Plan = Plan {
@@ -44,6 +67,7 @@ pub(crate) const SHORT: Plan = Plan {
     rounds: 3,
     length: Duration::from_millis(300),
     writes: false,
+    only: None,
 };
 
 /// One workload on one server, the median of its rounds.
@@ -132,17 +156,27 @@ pub(crate) async fn run(plan: &Plan) -> Figures {
         tls,
         figures,
     };
-    bench.webhook().await;
+    if plan.has("W1") {
+        bench.webhook().await;
+    }
     let asked = api.requests();
-    bench.extender().await;
+    if plan.has("W2") {
+        bench.extender().await;
+    }
     bench.figures.values.push((
         "API requests while 'mutate', 'filter' and 'prioritize' were asked".to_owned(),
         (api.requests() - asked) as f64,
         "",
     ));
-    bench.mixed().await;
-    bench.bind(&api).await;
-    bench.upkeep(&api).await;
+    if plan.only.is_none() {
+        bench.mixed().await;
+    }
+    if plan.has("W4") {
+        bench.bind(&api).await;
+    }
+    if plan.has("W5") {
+        bench.upkeep(&api).await;
+    }
     bench.figures
 }
 

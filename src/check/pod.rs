@@ -356,7 +356,7 @@ fn promised(facts: &Facts, pod: &PodFacts) -> Result<BTreeMap<String, Vec<String
     }
     let claim = the_claim(facts, pod)?;
     let mut pools: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for demand in &claim.demands {
+    for demand in claim.demands.iter() {
         pools
             .entry(demand.interface.to_string())
             .or_default()

@@ -6,6 +6,8 @@
 
 mod rates;
 mod state;
+#[cfg(test)]
+mod surveyed;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,7 +59,7 @@ impl Index {
         Self {
             settings,
             pods,
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
             published: Arc::default(),
             generation: watch::Sender::new(0),
         }
@@ -151,6 +153,9 @@ impl Index {
         let was_stale = links::is_stale(&state.snapshot, &self.settings);
         state.snapshot.fabric = state.looked_at(Timestamp::now());
         let turned = was_stale != links::is_stale(&state.snapshot, &self.settings);
+        if turned {
+            state.snapshot.changes.of_all();
+        }
         if state.age() || turned {
             self.publish(&mut state);
         }
@@ -168,7 +173,11 @@ impl Index {
 
     fn publish(&self, state: &mut State) {
         state.snapshot.generation += 1;
+        let was_stale = links::is_stale(&state.snapshot, &self.settings);
         state.snapshot.fabric = state.looked_at(Timestamp::now());
+        if was_stale != links::is_stale(&state.snapshot, &self.settings) {
+            state.snapshot.changes.of_all();
+        }
         self.published.store(Arc::new(state.snapshot.clone()));
         self.generation.send_replace(state.snapshot.generation);
     }

@@ -1,5 +1,9 @@
 //! A claim: what one pod needs of a node and of the pools, worked out once for all candidate nodes.
 
+mod known;
+
+pub use self::known::Claims;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,7 +39,7 @@ pub struct Claim {
     /// A network that needs a node in exclusive RDMA mode, where there is one.
     pub exclusive: Option<NetworkRef>,
     /// Addresses, one for each interface and family.
-    pub demands: Vec<Demand>,
+    pub demands: Arc<[Demand]>,
     /// Addresses that it has already, and that need no free one.
     pub kept: Vec<(InterfaceName, Arc<Pool>)>,
 }
@@ -142,9 +146,10 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
             .collect(),
         attaches_vfs: false,
         exclusive: None,
-        demands: Vec::new(),
+        demands: Arc::from([]),
         kept: Vec::new(),
     };
+    let mut addresses: Vec<Demand> = Vec::new();
     let mut networked = BTreeSet::new();
     let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
     let mut asking = BTreeSet::new();
@@ -179,7 +184,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
                 .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
             continue;
         }
-        claim.demands.extend(demands(
+        addresses.extend(demands(
             Asker::of(pod),
             &interface,
             &selection.network,
@@ -189,10 +194,9 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         )?);
     }
     if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
-        claim
-            .demands
-            .extend(of_the_cluster(pod, list, &asking, snapshot, settings)?);
+        addresses.extend(of_the_cluster(pod, list, &asking, snapshot, settings)?);
     }
+    claim.demands = addresses.into();
     // Other extended resources of the pod (GPUs) are the scheduler's own business: it has counted them before
     // it asks. A pod that asks for VFs without naming a network gives nothing to tell them apart by.
     if !networked.is_empty() {

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::address::Family;
 use super::amounts::Amounts;
+use super::changes::Changes;
 use super::device::{DeviceClaimRef, DeviceRequest};
 use super::endpoint::Endpoint;
 use super::fabric::Guid;
@@ -22,10 +23,14 @@ use super::network::Network;
 use super::node::{Node, SriovState};
 use super::pod::{Namespace, Phase, Pod};
 use super::pool::Pool;
+use super::supply::PoolSet;
 use super::wildcard::{Malformed, Pattern};
 
 /// An ordered map whose clone costs nothing.
 pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
+
+/// An ordered set whose clone costs nothing.
+pub type Set<T> = RedBlackTreeSetSync<T>;
 
 /// What is known of the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +53,8 @@ pub struct ClusterSnapshot {
     pub device_claims: Map<DeviceClaimRef, Arc<Vec<DeviceRequest>>>,
     /// All pools.
     pub pools: Map<PoolName, Arc<Pool>>,
+    /// Pods that have an address by the pools' records, with how many pools that is.
+    pub holding: Map<PodUid, u32>,
     /// Addresses that pods of StatefulSets keep, by the pod's name.
     pub endpoints: Map<(NamespaceName, PodName), Arc<Endpoint>>,
     /// All networks. Where a NetworkAttachmentDefinition does not exist yet, the SpiderMultusConfig stands for it.
@@ -62,6 +69,8 @@ pub struct ClusterSnapshot {
     pub unallocated: Map<PodUid, Arc<Pod>>,
     /// Pods that went within the last minutes: one may have been bound and gone between two looks.
     pub gone: Map<PodUid, ()>,
+    /// What those are still to fetch, each address by the pools it can come from, where that has been worked out.
+    pub unfetched: Map<PodUid, Arc<[PoolSet]>>,
     /// What bound pods take of every resource, per node.
     pub used: Map<NodeName, Arc<Amounts>>,
     /// How many pods of a Job run at once.
@@ -70,10 +79,14 @@ pub struct ClusterSnapshot {
     pub pod_groups: Map<GangRef, Option<u32>>,
     /// The pods of every gang.
     pub gangs: Map<GangRef, Arc<Members>>,
+    /// The gangs of which some pods are bound and others wait.
+    pub begun: Set<GangRef>,
     /// When the fabric import looked at the fabric; none where none has left a date.
     pub fabric: Option<LookedAt>,
     /// How many links of each leaf run at which rate, by what the import wrote on the nodes.
     pub leaf_rates: Map<Guid, Arc<LeafRates>>,
+    /// Which nodes' affairs have changed, in which order.
+    pub changes: Changes,
 }
 
 /// The pods of one gang.
@@ -143,6 +156,20 @@ impl ClusterSnapshot {
         {
             let mut members = Members::clone(members);
             members.bound.remove(uid);
+            self.set_members(gang, members);
+        }
+    }
+
+    /// These are the pods of the gang now; without any it is gone.
+    pub fn set_members(&mut self, gang: GangRef, members: Members) {
+        if members.bound.is_empty() || members.pending.is_empty() {
+            self.begun.remove_mut(&gang);
+        } else {
+            self.begun.insert_mut(gang.clone());
+        }
+        if members == Members::default() {
+            self.gangs.remove_mut(&gang);
+        } else {
             self.gangs.insert_mut(gang, Arc::new(members));
         }
     }

@@ -87,7 +87,7 @@ pub struct Place {
     /// How many pods.
     pub pods: u32,
     /// The sets of pools for the addresses of each.
-    pub pools: Vec<PoolSet>,
+    pub pools: Arc<[PoolSet]>,
 }
 
 /// The promise that goes with a fit on `node`.

@@ -4,21 +4,25 @@
 //! A pod alone is a question of nodes. A pod of a gang is a question of where the whole gang has room: *required*
 //! locality lets it go only there, *preferred* locality only scores by the same choice and never blocks.
 
+mod question;
 mod ranking;
 
+use std::sync::Arc;
+
+use self::question::{Asked, Question, RestOf};
 use super::claim::{Claim, GangClaim, claim};
 use super::cluster::ClusterSnapshot;
 use super::commitment::{self, Commitment, Commitments, GangHold};
-use super::gang::{self, Room, Standing};
+use super::gang::{self, Room, Site, Standing};
 use super::names::{GangRef, NodeName};
-use super::node::Node;
-use super::placement::{self, Counting, Fit, Placement, Verdict};
+use super::placement::{Counting, Placement, Verdict};
 use super::pod::Pod;
 use super::policy::{Locality, Tier};
 use super::reason::{NoRoom, Refusal};
-use super::score::Score;
+use super::roster::Level;
 use super::settings::Settings;
-use super::tier::{Conflict, Domain, Tiers};
+use super::survey::{Candidates, Surveys};
+use super::tier::{Conflict, Domain};
 
 /// What is decided about one pod.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +54,22 @@ pub fn decide(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Decision {
-    answer(pod, candidates, snapshot, commitments, settings, false)
+    let asked = Asked::Names(candidates);
+    answer(None, pod, asked, snapshot, commitments, settings, false)
+}
+
+/// The same decision, by surveys that are kept from one decision to the next.
+#[must_use]
+pub fn decide_by(
+    surveys: &mut Surveys,
+    pod: &Pod,
+    candidates: &Candidates,
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> Decision {
+    let asked = Asked::Known(candidates);
+    answer(Some(surveys), pod, asked, snapshot, commitments, settings, false)
 }
 
 /// The same decision, with a score for each node that fits.
@@ -62,42 +81,52 @@ pub fn rank(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Decision {
-    answer(pod, candidates, snapshot, commitments, settings, true)
+    let asked = Asked::Names(candidates);
+    answer(None, pod, asked, snapshot, commitments, settings, true)
+}
+
+/// The same, by surveys that are kept from one decision to the next.
+#[must_use]
+pub fn rank_by(
+    surveys: &mut Surveys,
+    pod: &Pod,
+    candidates: &Candidates,
+    snapshot: &ClusterSnapshot,
+    commitments: &Commitments,
+    settings: &Settings,
+) -> Decision {
+    let asked = Asked::Known(candidates);
+    answer(Some(surveys), pod, asked, snapshot, commitments, settings, true)
 }
 
 fn answer(
+    mut surveys: Option<&mut Surveys>,
     pod: &Pod,
-    candidates: &[NodeName],
+    asked: Asked<'_>,
     snapshot: &ClusterSnapshot,
     commitments: &Commitments,
     settings: &Settings,
     ranked: bool,
 ) -> Decision {
-    let claim = match claim(pod, snapshot, settings) {
+    let claim = match claim_of(surveys.as_deref_mut(), pod, snapshot, settings) {
         Ok(claim) => claim,
         Err(refusal) => {
-            let refused = |name: &NodeName| (name.clone(), Verdict::Refused(refusal.clone()));
+            let refusal = Arc::new(refusal);
+            let refused = |name: &NodeName| (name.clone(), Verdict::Refused(Arc::clone(&refusal)));
             return Decision {
-                verdicts: candidates.iter().map(refused).collect(),
+                verdicts: asked.names().iter().map(refused).collect(),
                 ..Decision::default()
             };
         }
     };
-    let question = Question {
-        claim: &claim,
-        snapshot,
-        commitments,
-        settings,
-        tiers: Tiers::of(&settings.tiers, snapshot),
-        ranked,
-    };
-    let verdicts = placement::place(&claim, candidates, snapshot, commitments, settings);
+    let question = Question::new(surveys, &claim, asked, snapshot, commitments, settings, ranked);
+    let verdicts = question.one_by_one();
     let mut decision = match &claim.gang {
         Some(gang) if gang.by_scheduler => question.of_pod_group(gang, verdicts),
         Some(gang) if gang.locality != Locality::None => question.of_gang(gang, verdicts),
         _ => question.alone(verdicts),
     };
-    shun_doubtful(&mut decision.verdicts);
+    ranking::shun_doubtful(&mut decision.verdicts);
     decision
 }
 
@@ -105,26 +134,36 @@ fn answer(
 /// come. Where there is no room for the rest just now, what was held before stands.
 #[must_use]
 pub fn rest_of_gang(
+    mut surveys: Option<&mut Surveys>,
     pod: &Pod,
     node: &NodeName,
     snapshot: &ClusterSnapshot,
     commitments: &Commitments,
     settings: &Settings,
 ) -> Option<(GangRef, Option<GangHold>)> {
-    let claim = claim(pod, snapshot, settings).ok()?;
+    let claim = claim_of(surveys.as_deref_mut(), pod, snapshot, settings).ok()?;
     let gang = claim
         .gang
         .as_ref()
         .filter(|gang| gang.locality != Locality::None)?;
-    let tiers = Tiers::of(&settings.tiers, snapshot);
+    let question = Question::new(
+        surveys,
+        &claim,
+        Asked::Names(&[]),
+        snapshot,
+        commitments,
+        settings,
+        false,
+    );
     let standing = gang::standing(&claim, gang, snapshot, commitments);
-    let placement = Placement::new(&claim, snapshot, commitments, settings, Counting::Firm);
+    let placement = question.placement(Counting::Firm);
     let node = snapshot.nodes.get(node)?;
+    let tiers = question.tiers();
     let hold = (0..tiers.count())
         .filter_map(|level| Some((level, tiers.domain(level, &node.labels)?)))
         .find_map(|(level, domain)| {
-            let nodes = tiers.domains(level, snapshot).remove(&domain)?;
-            gang::places_with(node, &nodes, standing.need, &placement)
+            let nodes = gang::nodes_of(&domain, level, question.roster());
+            gang::places_with(node, &nodes, standing.need, placement)
         });
     if hold.is_none() && standing.need > 1 {
         return None;
@@ -141,15 +180,16 @@ pub fn rest_of_gang(
     Some((gang.at.clone(), hold))
 }
 
-/// One pod, and all that the answer depends on.
-struct Question<'a> {
-    claim: &'a Claim,
-    snapshot: &'a ClusterSnapshot,
-    commitments: &'a Commitments,
-    settings: &'a Settings,
-    tiers: Tiers,
-    /// Scores are asked for.
-    ranked: bool,
+fn claim_of(
+    surveys: Option<&mut Surveys>,
+    pod: &Pod,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Result<Claim, Refusal> {
+    match surveys {
+        Some(surveys) => surveys.claim(pod, snapshot, settings),
+        None => claim(pod, snapshot, settings),
+    }
 }
 
 /// Where a gang is to go.
@@ -200,12 +240,13 @@ impl Question<'_> {
         match &gang.locality {
             Locality::Required(tier) => {
                 // Of some nodes it is then not known which others they are close to.
-                if let Some(conflict) = Conflict::of(&self.settings.tiers, self.snapshot) {
-                    return refuse_fitting(verdicts, &Refusal::TiersConflict(conflict.into()));
+                let conflict = || Conflict::of(&self.settings.tiers, self.snapshot);
+                if let Some(conflict) = self.roster().is_mixed().then(conflict).flatten() {
+                    return refuse_fitting(verdicts, Refusal::TiersConflict(conflict.into()));
                 }
                 match self.level(tier) {
                     Some(level) => self.required(gang, &standing, level, verdicts),
-                    None => refuse_fitting(verdicts, &Refusal::TierUnknown(tier.clone())),
+                    None => refuse_fitting(verdicts, Refusal::TierUnknown(tier.clone())),
                 }
             }
             Locality::Preferred(tier) => {
@@ -219,12 +260,11 @@ impl Question<'_> {
 
     /// The level of a tier that some node carries.
     fn level(&self, tier: &Tier) -> Option<usize> {
-        let level = self.tiers.level(tier)?;
-        let key = self.tiers.key(level)?;
-        self.snapshot
-            .nodes
-            .values()
-            .any(|node| node.labels.contains_key(key))
+        let level = self.tiers().level(tier)?;
+        let domains = self.roster().level(level)?;
+        let mut numbers = 0..domains.count();
+        numbers
+            .any(|number| !domains.members(number).is_empty())
             .then_some(level)
     }
 
@@ -247,29 +287,23 @@ impl Question<'_> {
         }
         let choice = match self.choose(standing, level, &verdicts) {
             Ok(choice) => choice,
-            Err(no_room) => return refuse_fitting(verdicts, &Refusal::GangNoRoom(no_room)),
+            Err(no_room) => return refuse_fitting(verdicts, Refusal::GangNoRoom(no_room)),
         };
-        let placement = self.placement(Counting::Firm);
-        let nodes = self
-            .tiers
-            .domains(level, self.snapshot)
-            .remove(&choice.domain)
-            .unwrap_or_default();
-        for (name, verdict) in &mut verdicts {
+        let chosen = self
+            .roster()
+            .level(level)
+            .and_then(|domains| domains.number(&choice.domain));
+        let rest = RestOf::new(self, &choice, standing.need);
+        let outside = Arc::new(Refusal::OutsideDomain(choice.domain.clone()));
+        for ((name, verdict), number) in verdicts.iter_mut().zip(self.numbers(level)) {
             let Verdict::Fits(fit) = verdict else { continue };
-            let Some(node) = self.node(name) else { continue };
-            if self.tiers.domain(level, &node.labels).as_ref() != Some(&choice.domain) {
-                *verdict = Verdict::Refused(Refusal::OutsideDomain(choice.domain.clone()));
-                continue;
-            }
-            let leaves_room = choice.settled
-                || choice.room.places.iter().any(|place| place.node == *name)
-                || gang::places_with(node, &nodes, standing.need, &placement).is_some();
-            if leaves_room {
+            if number != chosen {
+                *verdict = Verdict::Refused(Arc::clone(&outside));
+            } else if choice.settled || rest.has_room_beside(name) {
                 fit.domain = Some(choice.domain.clone());
             } else {
                 let no_room = self.no_room(standing, level, Some(&choice.room));
-                *verdict = Verdict::Refused(Refusal::GangNoRoom(no_room));
+                *verdict = Verdict::Refused(Arc::new(Refusal::GangNoRoom(no_room)));
             }
         }
         self.given(gang, standing, verdicts, Some(choice))
@@ -294,18 +328,19 @@ impl Question<'_> {
             };
         }
         let whole = |choice: &Choice| {
-            let begun = gang::settlements(standing, choice.level, &self.tiers, self.snapshot);
+            let begun = gang::settlements(standing, choice.level, self.tiers(), self.snapshot);
             choice.room.takes() >= standing.need && begun.keys().all(|domain| *domain == choice.domain)
         };
-        let choice = (level..self.tiers.count())
+        let choice = (level..self.tiers().count())
             .find_map(|level| self.choose(standing, level, &verdicts).ok().filter(whole));
         let choice = choice.or_else(|| self.widest(standing, &verdicts));
         if let Some(choice) = &choice {
-            for (name, verdict) in &mut verdicts {
-                let inside = self.node(name).is_some_and(|node| {
-                    self.tiers.domain(choice.level, &node.labels).as_ref() == Some(&choice.domain)
-                });
-                if let (Verdict::Fits(fit), true) = (verdict, inside) {
+            let domains = self.roster().level(choice.level);
+            let chosen = domains.and_then(|domains| domains.number(&choice.domain));
+            for ((_, verdict), number) in verdicts.iter_mut().zip(self.numbers(choice.level)) {
+                if let Verdict::Fits(fit) = verdict
+                    && number == chosen
+                {
                     fit.domain = Some(choice.domain.clone());
                 }
             }
@@ -320,43 +355,40 @@ impl Question<'_> {
         level: usize,
         verdicts: &[(NodeName, Verdict)],
     ) -> Result<Choice, NoRoom> {
-        let settled = gang::settled(standing, level, &self.tiers, self.snapshot);
+        let settled = gang::settled(standing, level, self.tiers(), self.snapshot);
         let reachable = self.reachable(level, verdicts);
+        let roster = self.roster();
         let mut best: Option<Room> = None;
         // Places that another gang would like are left to it where there are others.
         for counting in [Counting::All, Counting::Firm] {
             let placement = self.placement(counting);
-            let mut rooms = gang::rooms(standing, level, &self.tiers, self.snapshot, &placement);
+            let choice = |room: Room, settled| Choice {
+                domain: room.domain.clone(),
+                level,
+                room,
+                settled,
+            };
             if let Some(domain) = &settled {
-                let Some(room) = rooms.into_iter().find(|room| room.domain == *domain) else {
+                let Some(room) = gang::room_at(domain, standing, level, roster, placement) else {
                     break;
                 };
                 // What other gangs would like does not keep one from its only domain.
                 if counting == Counting::All && room.takes() < standing.need {
                     continue;
                 }
-                return Ok(Choice {
-                    domain: domain.clone(),
-                    level,
-                    room,
-                    settled: true,
-                });
+                return Ok(choice(room, true));
             }
-            rooms.retain(|room| reachable.contains(&room.domain));
+            let sites = self.sites(level, &reachable, placement);
+            let roomiest = || gang::roomiest(&sites, standing, level, roster, placement);
             let chosen = if standing.one_by_one {
-                gang::roomiest(&rooms).filter(|room| room.takes() > 0)
+                roomiest().filter(|room| room.takes() > 0)
             } else {
-                gang::best_fit(&rooms, standing.need)
+                gang::best_fit(&sites, standing, level, roster, placement)
             };
-            if let Some(room) = chosen {
-                return Ok(Choice {
-                    domain: room.domain.clone(),
-                    level,
-                    room: room.clone(),
-                    settled: false,
-                });
+            match chosen {
+                Some(room) => return Ok(choice(room, false)),
+                None => best = roomiest(),
             }
-            best = gang::roomiest(&rooms).cloned();
         }
         Err(self.no_room(standing, level, best.as_ref()))
     }
@@ -364,7 +396,8 @@ impl Question<'_> {
     fn widest(&self, standing: &Standing, verdicts: &[(NodeName, Verdict)]) -> Option<Choice> {
         let placement = self.placement(Counting::All);
         let reachable = self.reachable(0, verdicts);
-        let room = gang::widest(standing, &reachable, &self.tiers, self.snapshot, &placement)?;
+        let wanted = |number: usize| reachable.get(number).copied().unwrap_or(false);
+        let room = gang::widest(standing, wanted, self.roster(), placement)?;
         Some(Choice {
             domain: room.domain.clone(),
             level: 0,
@@ -373,22 +406,31 @@ impl Question<'_> {
         })
     }
 
-    /// The domains in which the pod that asks fits on some candidate.
-    fn reachable(
-        &self,
-        level: usize,
-        verdicts: &[(NodeName, Verdict)],
-    ) -> std::collections::BTreeSet<Domain> {
-        verdicts
+    fn sites(&self, level: usize, reachable: &[bool], placement: &Placement<'_>) -> Vec<Site> {
+        gang::sites(level, self.roster(), placement, |number| {
+            reachable.get(number).copied().unwrap_or(false)
+        })
+    }
+
+    /// The domains in which the pod that asks fits on some candidate, by their numbers.
+    fn reachable(&self, level: usize, verdicts: &[(NodeName, Verdict)]) -> Vec<bool> {
+        let domains = self.roster().level(level);
+        let mut reachable = vec![false; domains.map_or(0, Level::count)];
+        let fitting = verdicts
             .iter()
-            .filter(|(_, verdict)| matches!(verdict, Verdict::Fits(_)))
-            .filter_map(|(name, _)| self.tiers.domain(level, &self.node(name)?.labels))
-            .collect()
+            .zip(self.numbers(level))
+            .filter(|((_, verdict), _)| matches!(verdict, Verdict::Fits(_)));
+        for number in fitting.filter_map(|(_, number)| number) {
+            if let Some(reachable) = reachable.get_mut(number) {
+                *reachable = true;
+            }
+        }
+        reachable
     }
 
     fn no_room(&self, standing: &Standing, level: usize, best: Option<&Room>) -> NoRoom {
         NoRoom {
-            tier: self.tiers.key(level).unwrap_or_default().to_owned(),
+            tier: self.tiers().key(level).unwrap_or_default().to_owned(),
             need: standing.need,
             best: best.map(|room| (room.domain.clone(), room.takes())),
         }
@@ -421,49 +463,14 @@ impl Question<'_> {
         };
         Decision { verdicts, pod, gang }
     }
-
-    fn placement(&self, counting: Counting) -> Placement<'_> {
-        Placement::new(
-            self.claim,
-            self.snapshot,
-            self.commitments,
-            self.settings,
-            counting,
-        )
-    }
-
-    fn node(&self, name: &NodeName) -> Option<&Node> {
-        self.snapshot.nodes.get(name).map(AsRef::as_ref)
-    }
-}
-
-/// Where old fabric data speaks against some nodes, those score nothing, and every other something.
-fn shun_doubtful(verdicts: &mut [(NodeName, Verdict)]) {
-    let doubtful = |verdict: &Verdict| matches!(verdict, Verdict::Fits(Fit { doubt, .. }) if doubt.is_some());
-    if !verdicts.iter().any(|(_, verdict)| doubtful(verdict)) {
-        return;
-    }
-    for (_, verdict) in verdicts {
-        if let Verdict::Fits(Fit {
-            doubt,
-            score: Some(score),
-            ..
-        }) = verdict
-        {
-            if doubt.is_some() {
-                *score = Score::default();
-            } else if score.total() == 0 {
-                score.packing = 1;
-            }
-        }
-    }
 }
 
 /// What would fit by itself is refused with this; the others keep their own reasons.
-fn refuse_fitting(mut verdicts: Vec<(NodeName, Verdict)>, refusal: &Refusal) -> Decision {
+fn refuse_fitting(mut verdicts: Vec<(NodeName, Verdict)>, refusal: Refusal) -> Decision {
+    let refusal = Arc::new(refusal);
     for (_, verdict) in &mut verdicts {
         if let Verdict::Fits(_) = verdict {
-            *verdict = Verdict::Refused(refusal.clone());
+            *verdict = Verdict::Refused(Arc::clone(&refusal));
         }
     }
     Decision {

@@ -8,6 +8,7 @@
 pub mod address;
 pub mod amounts;
 pub mod annotation;
+pub mod changes;
 pub mod claim;
 pub mod cluster;
 pub mod commitment;
@@ -33,12 +34,14 @@ pub mod preemption;
 pub mod problem;
 pub mod reason;
 pub mod reference;
+pub mod roster;
 pub mod score;
 pub mod selector;
 pub mod settings;
 pub mod stock;
 pub mod suits;
 pub mod supply;
+pub mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tier;

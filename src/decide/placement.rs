@@ -2,26 +2,28 @@
 
 mod vfs;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::vfs::VfStanding;
+pub use super::survey::Counting;
 
-use super::amounts::{Amounts, ONE};
+use super::amounts::Amounts;
 use super::claim::{Claim, Demand};
 use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
-use super::feeds::Feeds;
-use super::fitness::{fitness, in_place, is_by_claims, modes_told};
-use super::links::{BadLink, BadLinks};
+use super::fitness::modes_told;
+use super::links::BadLink;
 use super::names::{InterfaceName, NodeName, PoolName};
 use super::node::Node;
 use super::pod::{Phase, Pod};
 use super::pool::Pool;
-use super::reason::{EmptyPools, Refusal, Shortage};
+use super::reason::{EmptyPools, Refusal};
 use super::score::{Load, Score};
 use super::settings::Settings;
 use super::supply::{Exhausted, PoolSet, Promised};
+use super::survey::{self, Class, Ground};
 use super::tier::Domain;
 
 /// What is decided about one node.
@@ -30,16 +32,16 @@ pub enum Verdict {
     /// The pod fits.
     Fits(Fit),
     /// It does not.
-    Refused(Refusal),
+    Refused(Arc<Refusal>),
 }
 
 /// How a pod fits on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// For each address it will need, the interface and the pools it can come from there.
-    pub pools: Vec<(InterfaceName, PoolSet)>,
+    pub pools: Arc<[(InterfaceName, PoolSet)]>,
     /// For each address it has already, the interface and the pool.
-    pub kept: Vec<(InterfaceName, PoolName)>,
+    pub kept: Arc<[(InterfaceName, PoolName)]>,
     /// The domain of its gang, where the gang has one.
     pub domain: Option<Domain>,
     /// A bad link that the pod may meet there, by fabric data too old to refuse by.
@@ -59,21 +61,19 @@ pub struct Placement<'a> {
     promised: Promised,
     counting: Counting,
     reserved: BTreeMap<&'a NodeName, Amounts>,
+    /// What is known of the nodes already.
+    ground: Option<Ground<'a>>,
     /// Some node's state says in which RDMA mode it is.
-    modes_told: bool,
+    modes_told: OnceCell<bool>,
     /// Some pool is tied to nodes, so that the pools' answer differs between them.
     tied: bool,
     /// The pools' answer for all nodes, where none is.
-    everywhere: Option<Result<(), Refusal>>,
-}
-
-/// Which holds of other gangs count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counting {
-    /// Only those that keep others out.
-    Firm,
-    /// Soft ones, too: for choosing a place, not for refusing one.
-    All,
+    everywhere: OnceCell<Result<(), Arc<Refusal>>>,
+    /// The pools' answer for each class of nodes, where they are known.
+    by_class: Vec<OnceCell<Result<(), Arc<Refusal>>>>,
+    /// What most pods keep.
+    nothing_kept: Arc<[(InterfaceName, PoolName)]>,
+    no_pools: Arc<[PoolSet]>,
 }
 
 impl<'a> Placement<'a> {
@@ -87,13 +87,26 @@ impl<'a> Placement<'a> {
         settings: &'a Settings,
         counting: Counting,
     ) -> Self {
+        Self::over(None, claim, snapshot, commitments, settings, counting)
+    }
+
+    /// The same, by what is known of the nodes already.
+    pub(super) fn over(
+        ground: Option<Ground<'a>>,
+        claim: &'a Claim,
+        snapshot: &'a ClusterSnapshot,
+        commitments: &'a Commitments,
+        settings: &'a Settings,
+        counting: Counting,
+    ) -> Self {
         let own = &claim.pod.uid;
         let mut promised = Promised::default();
         let mut reserved: BTreeMap<&NodeName, Amounts> = BTreeMap::new();
         for (uid, pod) in &snapshot.unallocated {
             if let (true, Phase::Bound(node)) = (uid != own, &pod.phase) {
-                for set in unfetched(pod, node, snapshot, settings) {
-                    promised.add(&set);
+                match snapshot.unfetched.get(uid) {
+                    Some(sets) => promised.add_all(sets, 1),
+                    None => promised.add_all(&unfetched(pod, node, snapshot, settings), 1),
                 }
             }
         }
@@ -102,9 +115,7 @@ impl<'a> Placement<'a> {
             .iter()
             .filter(|(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none());
         for (_, commitment) in unseen {
-            for set in &commitment.pools {
-                promised.add(set);
-            }
+            promised.add_all(&commitment.pools, 1);
             if let Some(node) = &commitment.node {
                 reserved.entry(node).or_default().add(&commitment.takes);
             }
@@ -114,17 +125,23 @@ impl<'a> Placement<'a> {
             if Some(gang) == own_gang || (hold.soft && counting == Counting::Firm) {
                 continue;
             }
-            for place in &hold.places {
-                for set in &place.pools {
-                    promised.add_times(set, u64::from(place.pods));
+            // Neighbors have the same pools, mostly.
+            for alike in hold.places.chunk_by(|a, b| Arc::ptr_eq(&a.pools, &b.pools)) {
+                let pods = alike
+                    .iter()
+                    .fold(0_u32, |sum, place| sum.saturating_add(place.pods));
+                if let Some(place) = alike.first() {
+                    promised.add_all(&place.pools, pods);
                 }
+            }
+            for place in &hold.places {
                 reserved
                     .entry(&place.node)
                     .or_default()
                     .add_times(&hold.takes, place.pods);
             }
         }
-        let tied = claim.demands.iter().any(Demand::differs_by_node);
+        let modes_told = ground.map_or_else(OnceCell::new, |ground| OnceCell::from(ground.modes_told()));
         Self {
             claim,
             snapshot,
@@ -132,53 +149,73 @@ impl<'a> Placement<'a> {
             promised,
             counting,
             reserved,
-            modes_told: modes_told(snapshot),
-            tied,
-            everywhere: None,
+            modes_told,
+            tied: ground.is_none() && claim.demands.iter().any(Demand::differs_by_node),
+            everywhere: OnceCell::new(),
+            by_class: vec![OnceCell::new(); ground.map_or(0, |ground| ground.classes().len())],
+            nothing_kept: Arc::from([]),
+            no_pools: Arc::from([]),
+            ground,
         }
     }
 
     /// How many pods like this one fit on the node beside each other, by everything but addresses, `most` at the
     /// most; and out of which sets of pools each gets its addresses there.
     #[must_use]
-    pub fn slots(&self, node: &Node, most: u32) -> (u32, Vec<PoolSet>) {
-        let nothing_fits = (0, Vec::new());
-        if !super::suits::suits(&self.claim.needs, node) {
-            return nothing_fits;
-        }
-        let Ok(facts) = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told) else {
-            return nothing_fits;
-        };
-        let (Ok(pools), Ok(_)) = (pools_on(self.claim, node), kept_on(self.claim, node)) else {
-            return nothing_fits;
-        };
-        let links = self.links(node);
-        // By old data a place is chosen, and nobody refused.
-        let heeded = !links.only_prefer() || self.counting == Counting::All;
-        let unfit: Amounts = self
-            .claim
-            .vfs
-            .iter()
-            .map(|(resource, need)| {
-                let feeds = Feeds {
-                    node,
-                    facts,
-                    resource,
-                    need,
+    pub fn slots(&self, node: &Node, most: u32) -> (u32, Arc<[PoolSet]>) {
+        let place = self
+            .ground
+            .and_then(|ground| ground.roster.place(node.name.as_str()));
+        self.slots_at(place, node, most)
+    }
+
+    /// The same of a node whose place is known.
+    pub(super) fn slots_at(&self, place: Option<usize>, node: &Node, most: u32) -> (u32, Arc<[PoolSet]>) {
+        let known = self.ground.zip(place).and_then(|(ground, place)| {
+            let standing = ground.standing(place)?;
+            let sets = standing
+                .pools
+                .as_ref()
+                .ok()
+                .and_then(|class| ground.classes().get(*class));
+            Some((
+                ground.slots(place, self.counting),
+                sets.map(|class| Arc::clone(&class.sets)),
+            ))
+        });
+        let nothing = || (0, Arc::clone(&self.no_pools));
+        let reserved = self.reserved_on(&node.name);
+        let (known, sets) = match known {
+            Some((_, None)) => return nothing(),
+            Some((slots, Some(sets))) => (Some(slots), sets),
+            None => {
+                let pools = survey::pools_on(self.claim, node);
+                let (Ok(pools), Ok(_)) = (pools, kept_on(self.claim, node)) else {
+                    return nothing();
                 };
-                let vfs = feeds.unfit(heeded.then_some(&links));
-                (resource.clone(), u64::from(vfs).saturating_mul(ONE))
-            })
-            .collect();
-        let nothing = Amounts::default();
-        let used = self.snapshot.used.get(&node.name).map_or(&nothing, |used| used);
-        let reserved = self.reserved.get(&node.name).unwrap_or(&nothing);
-        let takes = self
-            .claim
-            .takes
-            .without(|resource| is_by_claims(resource, node, self.snapshot));
-        let slots = Amounts::times(&node.offers, &[used, reserved, &unfit], &takes, most);
-        (slots, pools.into_iter().map(|(_, set)| set).collect())
+                (None, Class::of(pools).sets)
+            }
+        };
+        let slots = match (known, reserved) {
+            (Some(slots), None) => slots,
+            _ => self.slots_beside(node, reserved),
+        };
+        if slots == 0 {
+            return nothing();
+        }
+        (slots.min(most), sets)
+    }
+
+    fn slots_beside(&self, node: &Node, reserved: Option<&Amounts>) -> u32 {
+        survey::slots(
+            self.claim,
+            node,
+            reserved,
+            self.counting,
+            self.modes_told(),
+            self.snapshot,
+            self.settings,
+        )
     }
 
     /// Refuses the nodes that fit where the pools they offer cannot, all of them together, promise an address on every
@@ -196,9 +233,7 @@ impl<'a> Placement<'a> {
         let mut left = need;
         for wanted in &distinct {
             let times = promised.times(wanted, left, self.snapshot);
-            for set in wanted {
-                promised.add_times(set, u64::from(times));
-            }
+            promised.add_all(wanted, times);
             left -= times;
         }
         if left == 0 {
@@ -215,7 +250,7 @@ impl<'a> Placement<'a> {
                 };
                 let first = fit.pools.first().cloned();
                 if let Some(refusal) = first.map(empty).map(Refusal::PoolEmpty) {
-                    *verdict = Verdict::Refused(refusal);
+                    *verdict = Verdict::Refused(Arc::new(refusal));
                 }
             }
         }
@@ -223,7 +258,7 @@ impl<'a> Placement<'a> {
 
     /// The snapshot it decides by.
     #[must_use]
-    pub fn snapshot(&self) -> &ClusterSnapshot {
+    pub fn snapshot(&self) -> &'a ClusterSnapshot {
         self.snapshot
     }
 
@@ -233,34 +268,116 @@ impl<'a> Placement<'a> {
         &self.promised
     }
 
-    /// Whether the pod fits on this node.
-    pub fn on(&mut self, name: &NodeName) -> Verdict {
-        self.fit(name).map_or_else(Verdict::Refused, Verdict::Fits)
+    /// How many such pods the nodes of each domain of a level take, if what is promised to others is left aside. None
+    /// where nothing is known of the nodes yet.
+    pub(super) fn known_slots(&self, level: usize) -> Option<KnownSlots> {
+        let ground = self.ground?;
+        let names = self.reserved.keys();
+        let places = names.filter_map(|name| ground.roster.place(name.as_str()));
+        let counted = places.map(|place| (place, ground.slots(place, self.counting)));
+        Some(KnownSlots {
+            of_domains: ground.sums(level, self.counting),
+            promised: counted.collect(),
+        })
     }
 
-    fn fit(&mut self, name: &NodeName) -> Result<Fit, Refusal> {
-        let node = self
-            .snapshot
-            .nodes
-            .get(name)
-            .ok_or_else(|| Refusal::NodeUnknown(name.clone()))?;
+    fn reserved_on(&self, node: &NodeName) -> Option<&Amounts> {
+        if self.reserved.is_empty() {
+            return None;
+        }
+        self.reserved.get(node)
+    }
+
+    /// Whether the pod fits on this node.
+    #[must_use]
+    pub fn on(&self, name: &NodeName) -> Verdict {
+        let place = self.ground.and_then(|ground| ground.roster.place(name.as_str()));
+        self.on_place(place, name)
+    }
+
+    /// The same of a node whose place is known.
+    pub(super) fn on_place(&self, place: Option<usize>, name: &NodeName) -> Verdict {
+        let fit = match self.ground {
+            Some(ground) => self.known_fit(ground, place, name),
+            None => self.fit(name),
+        };
+        fit.map_or_else(Verdict::Refused, Verdict::Fits)
+    }
+
+    fn fit(&self, name: &NodeName) -> Result<Fit, Arc<Refusal>> {
+        let node = self.known(name)?;
         let (load, doubt) = self.vfs(node)?;
-        let pools = pools_on(self.claim, node)?;
+        let pools = survey::pools_on(self.claim, node)?;
         if self.tied {
             addresses(&pools, &self.promised, self.snapshot)?;
         } else {
-            let answer = || addresses(&pools, &self.promised, self.snapshot);
-            self.everywhere.get_or_insert_with(answer).clone()?;
+            let answer = || Ok(addresses(&pools, &self.promised, self.snapshot)?);
+            self.everywhere.get_or_init(answer).clone()?;
         }
         Ok(Fit {
-            pools,
-            kept: kept_on(self.claim, node)?,
+            pools: pools.into(),
+            kept: kept_on(self.claim, node)?.into(),
             domain: None,
             doubt,
             load,
             score: None,
         })
     }
+
+    /// By what is known of the nodes; only where something is promised to others is it worked out anew.
+    fn known_fit(
+        &self,
+        ground: Ground<'a>,
+        place: Option<usize>,
+        name: &NodeName,
+    ) -> Result<Fit, Arc<Refusal>> {
+        let unknown = || Arc::new(Refusal::NodeUnknown(name.clone()));
+        let standing = place
+            .and_then(|place| ground.standing(place))
+            .ok_or_else(unknown)?;
+        let (load, doubt) = if self.reserved_on(name).is_none() {
+            standing.vfs.clone()?
+        } else {
+            self.vfs(self.known(name)?)?
+        };
+        let class = standing.pools.clone()?;
+        let pools = ground.classes().get(class).ok_or_else(unknown)?;
+        let answer = || Ok(addresses(&pools.pools, &self.promised, self.snapshot)?);
+        let answer = self.by_class.get(class).ok_or_else(unknown)?.get_or_init(answer);
+        answer.clone()?;
+        Ok(Fit {
+            pools: Arc::clone(&pools.pools),
+            kept: Arc::clone(&self.nothing_kept),
+            domain: None,
+            doubt,
+            load,
+            score: None,
+        })
+    }
+
+    fn known(&self, name: &NodeName) -> Result<&'a Node, Refusal> {
+        let node = self.snapshot.nodes.get(name);
+        node.map(AsRef::as_ref)
+            .ok_or_else(|| Refusal::NodeUnknown(name.clone()))
+    }
+
+    fn vfs(&self, node: &Node) -> Result<(Load, Option<Box<BadLink>>), Refusal> {
+        let reserved = self.reserved.get(&node.name);
+        let told = self.modes_told();
+        survey::vfs(self.claim, node, reserved, told, self.snapshot, self.settings)
+    }
+
+    fn modes_told(&self) -> bool {
+        *self.modes_told.get_or_init(|| modes_told(self.snapshot))
+    }
+}
+
+/// How many pods like one the nodes take, as far as that is known.
+pub(super) struct KnownSlots {
+    /// In each domain of a level, by its number.
+    pub(super) of_domains: Vec<u32>,
+    /// The places of nodes of which something is promised to others, with how many were counted there.
+    pub(super) promised: Vec<(usize, u32)>,
 }
 
 /// Decides about `nodes`, one after the other, in the order given; gangs are [`super::decision`]'s.
@@ -272,7 +389,7 @@ pub fn place<'a>(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Vec<(NodeName, Verdict)> {
-    let mut placement = Placement::new(claim, snapshot, commitments, settings, Counting::Firm);
+    let placement = Placement::new(claim, snapshot, commitments, settings, Counting::Firm);
     nodes
         .into_iter()
         .map(|name| (name.clone(), placement.on(name)))
@@ -288,22 +405,33 @@ pub fn unfetched(
     snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Vec<PoolSet> {
-    let Ok(claim) = super::claim::claim(pod, snapshot, settings) else {
+    unfetched_of(super::claim::claim(pod, snapshot, settings), node, snapshot)
+}
+
+/// The same of a pod whose claim was worked out already.
+#[must_use]
+pub fn unfetched_of(
+    claim: Result<Claim, Refusal>,
+    node: &NodeName,
+    snapshot: &ClusterSnapshot,
+) -> Vec<PoolSet> {
+    let Ok(claim) = claim else {
         return Vec::new();
     };
+    // Who has an address is asked of the pools as they are now: a claim that was kept has those of before.
+    let now = |pool: &Arc<Pool>| snapshot.pools.get(&pool.name).cloned();
     let mut records: BTreeMap<PoolName, u32> = BTreeMap::new();
-    for pool in claim.demands.iter().flat_map(|demand| &demand.candidates) {
-        if let Some(held) = pool
-            .reading
-            .as_ref()
-            .ok()
-            .and_then(|facts| facts.holders.get(&pod.at.uid))
-        {
-            records.insert(pool.name.clone(), *held);
+    if snapshot.holding.is_empty() || snapshot.holding.contains_key(&claim.pod.uid) {
+        let candidates = claim.demands.iter().flat_map(|demand| &demand.candidates);
+        for pool in candidates.filter_map(now) {
+            let facts = pool.reading.as_ref().ok();
+            if let Some(held) = facts.and_then(|facts| facts.holders.get(&claim.pod.uid)) {
+                records.insert(pool.name.clone(), *held);
+            }
         }
     }
     let mut sets = Vec::new();
-    for demand in &claim.demands {
+    for demand in claim.demands.iter() {
         let mut fetched = false;
         for pool in &demand.candidates {
             if let Some(left) = records.get_mut(&pool.name).filter(|left| **left > 0) {
@@ -321,108 +449,6 @@ pub fn unfetched(
         }
     }
     sets
-}
-
-impl Placement<'_> {
-    fn links<'n>(&self, node: &'n Node) -> BadLinks<'n> {
-        BadLinks::of(node, self.snapshot, self.settings)
-    }
-
-    /// Whether the node's VFs serve the claim; how many are in use then, and what is doubtful about it.
-    fn vfs(&self, node: &Node) -> Result<(Load, Option<Box<BadLink>>), Refusal> {
-        let facts = fitness(self.claim, node, self.snapshot, self.settings, self.modes_told)?;
-        let used = self.snapshot.used.get(&node.name);
-        let reserved = self.reserved.get(&node.name);
-        let links = self.links(node);
-        let heeded = (!links.only_prefer()).then_some(&links);
-        let mut doubt = None;
-        let mut load = Load {
-            more: u32::MAX,
-            ..Load::default()
-        };
-        for (resource, need) in &self.claim.vfs {
-            if is_by_claims(resource, node, self.snapshot) {
-                continue;
-            }
-            let seen = used.map_or(0, |used| used.count(resource));
-            let unseen = reserved.map_or(0, |reserved| reserved.count(resource));
-            let feeds = Feeds {
-                node,
-                facts,
-                resource,
-                need,
-            };
-            let shortage = Shortage {
-                resource: resource.clone(),
-                wanted: need.count,
-                allocatable: node.offers.count(resource),
-                taken: seen.saturating_add(unseen),
-                unfit: feeds.unfit(heeded),
-                in_place: facts.map(|facts| in_place(facts, resource)),
-            };
-            let left = shortage.allocatable.saturating_sub(shortage.taken);
-            if left.saturating_sub(shortage.unfit) < need.count {
-                return Err(if left < need.count {
-                    Refusal::TooFewVfs(shortage)
-                } else if let Some(fault) = feeds.worst_fault() {
-                    Refusal::Unfit(fault, shortage)
-                } else if let Some(link) = heeded.and_then(|links| feeds.worst_link(links)) {
-                    Refusal::Link(link, shortage)
-                } else {
-                    Refusal::TooFewVfs(shortage)
-                });
-            }
-            if heeded.is_none() && left.saturating_sub(feeds.unfit(Some(&links))) < need.count {
-                doubt = doubt.or_else(|| feeds.worst_link(&links));
-            }
-            load.used = load
-                .used
-                .saturating_add(need.count)
-                .saturating_add(shortage.taken);
-            load.offered = load.offered.saturating_add(shortage.allocatable);
-            let after = left.saturating_sub(shortage.unfit) - need.count;
-            load.more = load.more.min(after / need.count.max(1));
-        }
-        Ok((load, doubt))
-    }
-}
-
-/// For each address, the pools it can come from on this node.
-fn pools_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
-    let mut seen: BTreeMap<PoolName, &Demand> = BTreeMap::new();
-    let mut pools = Vec::with_capacity(claim.demands.len());
-    for demand in &claim.demands {
-        let set = demand.on(node);
-        if set.is_empty() {
-            let elsewhere = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
-            return Err(Refusal::PoolNotForNode(demand.interface.clone(), elsewhere));
-        }
-        // Pools made from a subnet are one for each interface.
-        for pool in set.iter().filter(|pool| !pool.is_of_subnet()) {
-            // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface; of
-            // several pools it tries that one first or last, as it happens. Where PFs are in subnets of their own,
-            // those keep the interfaces apart.
-            if let Some(other) = seen.insert(pool.clone(), demand)
-                && !(demand.by_subnet && other.by_subnet && set.len() > 1)
-            {
-                return Err(Refusal::SameAddress(
-                    other.interface.clone(),
-                    demand.interface.clone(),
-                    pool.clone(),
-                ));
-            }
-        }
-        // An address that it holds already is found before any other of its only pool.
-        let holds = |pool: &Arc<Pool>| {
-            let facts = pool.reading.as_ref();
-            set == [pool.name.clone()] && facts.is_ok_and(|facts| facts.holders.contains_key(&claim.pod.uid))
-        };
-        if demand.candidates.iter().any(holds) {
-            continue;
-        }
-        pools.push((demand.interface.clone(), set));
-    }
-    Ok(pools)
 }
 
 /// The addresses that are kept: Spiderpool does not ask again whether the node may use them, but packets would not find it.
@@ -472,6 +498,7 @@ fn addresses(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::amounts::ONE;
     use crate::decide::claim::claim;
     use crate::decide::commitment::{commitment, hold};
     use crate::decide::endpoint::{Endpoint, Kept};

@@ -34,7 +34,7 @@ pub fn after_eviction(
     let only = std::slice::from_ref(node);
     let verdicts = decide(pod, only, &emptied, commitments, settings).verdicts;
     let verdict = verdicts.into_iter().next().map(|(_, verdict)| verdict);
-    verdict.unwrap_or_else(|| Verdict::Refused(Refusal::NodeUnknown(node.clone())))
+    verdict.unwrap_or_else(|| Verdict::Refused(Arc::new(Refusal::NodeUnknown(node.clone()))))
 }
 
 /// The cluster without those of `victims` that are bound to `node`. One that is not known there changes nothing: it

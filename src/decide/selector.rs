@@ -50,6 +50,14 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// The labels that it looks at.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let of_expressions = self.expressions.iter().map(|expression| expression.key.as_str());
+        self.labels.keys().map(String::as_str).chain(of_expressions)
+    }
+}
+
 impl Expression {
     /// Whether it holds of these labels.
     #[must_use]

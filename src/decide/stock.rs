@@ -232,7 +232,7 @@ impl Promises {
                     .entry(place.node.clone())
                     .or_default()
                     .add_times(&hold.takes, place.pods);
-                for set in &place.pools {
+                for set in place.pools.iter() {
                     count_first(&mut all.held_addresses, set, u64::from(place.pods));
                 }
             }
@@ -442,7 +442,7 @@ mod tests {
             places: vec![Place {
                 node: "a".into(),
                 pods: 3,
-                pools: vec![vec![pool.clone()]],
+                pools: [vec![pool.clone()]].into(),
             }],
         };
         let mut commitments = Commitments::default();

@@ -48,6 +48,13 @@ impl Promised {
         }
     }
 
+    /// Adds so many addresses out of each of `sets`.
+    pub fn add_all(&mut self, sets: &[PoolSet], times: u32) {
+        for set in sets {
+            self.add_times(set, u64::from(times));
+        }
+    }
+
     /// How many of the promised addresses may come from `pool`.
     #[must_use]
     pub fn on(&self, pool: &PoolName) -> u64 {
@@ -59,6 +66,14 @@ impl Promised {
     /// How often one address out of each of `wanted` can be promised, too; `most` at the most.
     #[must_use]
     pub fn times(&self, wanted: &[PoolSet], most: u32, snapshot: &ClusterSnapshot) -> u32 {
+        if self.are_apart(wanted) {
+            let times = |set: &PoolSet| {
+                let (free, promised, own) = self.of_one(set, wanted, snapshot);
+                u32::try_from(free.saturating_sub(promised) / own).unwrap_or(u32::MAX)
+            };
+            let sets = wanted.iter().filter(|set| !set.is_empty());
+            return sets.map(times).fold(most, u32::min);
+        }
         // What can be promised twice can be promised once: the answer lies where the yes ends.
         let (mut yes, mut no) = (0, most.saturating_add(1));
         while no - yes > 1 {
@@ -91,10 +106,24 @@ impl Promised {
         times: u32,
         snapshot: &ClusterSnapshot,
     ) -> Result<(), Exhausted> {
-        let mut all = self.clone();
-        for set in wanted {
-            all.add_times(set, u64::from(times));
+        if self.are_apart(wanted) {
+            for (wanted, set, (free, promised, own)) in wanted
+                .iter()
+                .enumerate()
+                .map(|(index, set)| (index, set, self.of_one(set, wanted, snapshot)))
+            {
+                if promised.saturating_add(own.saturating_mul(u64::from(times))) > free && !set.is_empty() {
+                    return Err(Exhausted {
+                        wanted,
+                        free,
+                        promised,
+                    });
+                }
+            }
+            return Ok(());
         }
+        let mut all = self.clone();
+        all.add_all(wanted, times);
         for (index, set) in wanted.iter().enumerate() {
             for affected in all.overlapping(set) {
                 let free = free_in(affected.iter(), snapshot);
@@ -113,6 +142,27 @@ impl Promised {
             }
         }
         Ok(())
+    }
+
+    /// Whether none of `wanted` shares a pool with another set: then each is a matter of its own.
+    fn are_apart(&self, wanted: &[PoolSet]) -> bool {
+        let shares = |a: &PoolSet, b: &PoolSet| a != b && a.iter().any(|pool| b.contains(pool));
+        wanted.iter().enumerate().all(|(index, set)| {
+            let earlier = wanted.iter().take(index);
+            let promised = set.iter().filter_map(|pool| self.touching.get(pool)).flatten();
+            !earlier.into_iter().any(|other| shares(set, other))
+                && !promised.into_iter().any(|other| other != set)
+        })
+    }
+
+    /// Of a set that is apart: addresses free, promised to others, and how many of `wanted` it is.
+    fn of_one(&self, set: &PoolSet, wanted: &[PoolSet], snapshot: &ClusterSnapshot) -> (u64, u64, u64) {
+        let own = wanted.iter().filter(|other| *other == set).count().max(1);
+        (
+            free_in(set.iter(), snapshot),
+            self.sets.get(set).copied().unwrap_or(0),
+            u64::try_from(own).unwrap_or(u64::MAX),
+        )
     }
 
     /// The distinct sets that share a pool with `set`, itself included.

@@ -232,7 +232,7 @@ impl Cluster {
                 .map(|members| Members::clone(members))
                 .unwrap_or_default();
             members.pending.insert(pod.at.uid.clone());
-            self.snapshot.gangs.insert_mut(at, Arc::new(members));
+            self.snapshot.set_members(at, members);
         }
         self.snapshot
             .pending
@@ -346,7 +346,7 @@ impl Cluster {
             .map(|members| Members::clone(members))
             .unwrap_or_default();
         members.bound.insert(format!("uid-{pod}").into(), node.into());
-        with.snapshot.gangs.insert_mut(at, Arc::new(members));
+        with.snapshot.set_members(at, members);
         with
     }
 }

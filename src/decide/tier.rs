@@ -1,6 +1,7 @@
 //! Levels of locality on the fabric, by node labels, from the closest outward; and domains, the places in them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::annotation;
 use super::cluster::ClusterSnapshot;
@@ -16,7 +17,7 @@ pub struct Tiers(Vec<String>);
 /// A place on the fabric: the values of the tiers from the outermost to the one meant. The whole path tells places
 /// apart, because values need not be unique under different parents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Domain(Vec<String>);
+pub struct Domain(Arc<[String]>);
 
 /// A known set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,7 @@ pub const PRESETS: [Preset; 13] = [
 
 /// Which presets' closest keys a node carries, one bit each in the order of [`PRESETS`]; worked out once, because it is
 /// asked of every node at every decision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PresetMarks(u16);
 
 impl PresetMarks {
@@ -169,6 +170,11 @@ impl PresetMarks {
     pub fn of(labels: &Labels) -> Self {
         let carries = |preset: &Preset| preset.keys.first().is_some_and(|key| labels.contains_key(*key));
         Self::those(|preset| preset.source != Source::ByName && carries(preset))
+    }
+
+    /// Whether it carries none.
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     fn those(is_one: impl Fn(&Preset) -> bool) -> Self {
@@ -260,6 +266,16 @@ impl Tiers {
             return Self(configured.to_vec());
         }
         let keys = preset_of(snapshot).map(|preset| preset.keys).unwrap_or_default();
+        Self(keys.iter().map(|key| (*key).to_owned()).collect())
+    }
+
+    /// The same, of nodes with these marks.
+    pub(super) fn among(configured: &[String], marks: impl Iterator<Item = PresetMarks>) -> Self {
+        if !configured.is_empty() {
+            return Self(configured.to_vec());
+        }
+        let carried = marks.fold(PresetMarks::default(), |all, marks| PresetMarks(all.0 | marks.0));
+        let keys = carried.first().map(|preset| preset.keys).unwrap_or_default();
         Self(keys.iter().map(|key| (*key).to_owned()).collect())
     }
 

@@ -3,41 +3,52 @@
 //! Its Go structs carry no JSON tags: the keys are the Go field names, in PascalCase, and the unused half of a
 //! request arrives as an explicit `null`. Pods inside are ordinary API objects. Unknown keys are passed over.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cluster::objects::PodObject;
 
 /// What `filter` and `prioritize` are asked.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct ExtenderArgs {
+pub struct ExtenderArgs<'a> {
     /// The pod to place.
     pub pod: PodObject,
     /// The candidates by name; none when the scheduler was not told that the extender keeps its own cache.
-    #[serde(default)]
-    pub node_names: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    pub node_names: Option<Vec<Borrowed<'a>>>,
 }
+
+/// A text of the request, not copied unless it holds an escape.
+#[derive(Debug, Deserialize)]
+pub struct Borrowed<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// How `filter` answers.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct ExtenderFilterResult {
+pub struct ExtenderFilterResult<'a> {
     /// The candidates that fit. Never `null` with an empty `Error`: that would read as "not told".
-    pub node_names: Vec<String>,
+    pub node_names: Vec<&'a str>,
     /// Candidates that do not fit and where evicting other pods cannot help, with a constant text.
-    pub failed_and_unresolvable_nodes: BTreeMap<String, &'static str>,
+    #[serde(serialize_with = "as_map")]
+    pub failed_and_unresolvable_nodes: Vec<(&'a str, &'static str)>,
     /// Nothing was decided; the scheduler tries again with growing pauses.
-    pub error: String,
+    pub error: &'a str,
+}
+
+/// The scheduler names no node twice, so that the pairs are a map's.
+fn as_map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 /// One element of the answer of `prioritize`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct HostPriority {
+pub struct HostPriority<'a> {
     /// The node.
-    pub host: String,
+    pub host: &'a str,
     /// 0 to 10; an integer, or the scheduler drops the whole answer without a word.
     pub score: u8,
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::ledger::{Book, Ledger, Supply};
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::commitment::Commitments;
-use crate::decide::decision::decide;
+use crate::decide::decision::decide_by;
 use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::policy::Locality;
 use crate::decide::settings::Settings;
@@ -25,11 +25,10 @@ pub(super) fn hold_the_rest(
 ) {
     // A pass over all nodes and pools, and only where a gang is short.
     let mut supply = None;
-    for (at, members) in &snapshot.gangs {
-        let begun = !members.bound.is_empty() && !members.pending.is_empty();
-        if !begun {
+    for at in &snapshot.begun {
+        let Some(members) = snapshot.gangs.get(at) else {
             continue;
-        }
+        };
         let waiting = waiting(members, book);
         if book.held_for(at) >= waiting {
             continue;
@@ -75,16 +74,18 @@ fn hold_one(
     ) {
         return;
     }
-    let everywhere: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
-    let all = decide(pod, &everywhere, snapshot, book.commitments(), settings).gang;
+    let (surveys, commitments) = book.deciding();
+    let everywhere = surveys.candidates(snapshot.nodes.keys().map(NodeName::as_str), snapshot, settings);
+    let all = decide_by(surveys, pod, &everywhere, snapshot, commitments, settings).gang;
     if let Some((gang, hold)) = &all
         && hold.pods() >= waiting
     {
         return ledger.hold_whole(book, gang.clone(), hold.clone(), now);
     }
-    let (yielding, others) = not_begun(book.commitments(), snapshot);
+    let (surveys, commitments) = book.deciding();
+    let (yielding, others) = not_begun(commitments, snapshot);
     if !yielding.is_empty()
-        && let Some((gang, hold)) = decide(pod, &everywhere, snapshot, &others, settings).gang
+        && let Some((gang, hold)) = decide_by(surveys, pod, &everywhere, snapshot, &others, settings).gang
         && hold.pods() >= waiting
     {
         for gang in &yielding {
@@ -127,6 +128,7 @@ mod tests {
 
     use super::*;
     use crate::decide::commitment::{Commitment, GangHold};
+    use crate::decide::decision::decide;
     use crate::decide::policy::Tier;
     use crate::decide::testing::Cluster;
     use crate::extender::ledger::Lifetimes;

@@ -112,13 +112,13 @@ pub fn placement_record(node: &NodeName, fit: &Fit, position: Option<&str>) -> B
         pools: BTreeMap<&'a str, Vec<&'a str>>,
     }
     let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (interface, set) in &fit.pools {
+    for (interface, set) in fit.pools.iter() {
         pools
             .entry(interface.as_str())
             .or_default()
             .extend(set.iter().map(PoolName::as_str));
     }
-    for (interface, pool) in &fit.kept {
+    for (interface, pool) in fit.kept.iter() {
         pools.entry(interface.as_str()).or_default().push(pool.as_str());
     }
     let record = Record {

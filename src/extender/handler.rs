@@ -12,8 +12,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -28,7 +27,7 @@ use super::nudge::Waiting;
 use super::sampling::Sampling;
 use crate::cluster::convert;
 use crate::decide::commitment::commitment;
-use crate::decide::decision::{decide, rank, rest_of_gang};
+use crate::decide::decision::{decide_by, rank_by, rest_of_gang};
 use crate::decide::links::{self, BadLink};
 use crate::decide::names::{NodeName, PodRef};
 use crate::decide::placement::Verdict;
@@ -83,32 +82,34 @@ pub fn router(state: State) -> Router {
 
 async fn filter(axum::extract::State(state): axum::extract::State<State>, body: Bytes) -> Response {
     let call = Call::begin(Verb::Filter, &state);
-    let args: ExtenderArgs = match decode(&body) {
+    let args: ExtenderArgs<'_> = match decode(&body) {
         Ok(args) => args,
         Err(problem) => return call.malformed(&problem),
     };
     let pod = Arc::new(convert::pod::pod(&args.pod, &state.settings));
-    let failed = |error: &str| ExtenderFilterResult {
-        error: error.to_owned(),
+    let failed = |error| ExtenderFilterResult {
+        error,
         ..ExtenderFilterResult::default()
     };
-    let Some(names) = args.node_names else {
+    let Some(asked) = args.node_names else {
         return call.end(ExtenderVerdict::Malformed, &pod.at, NO_NAMES, &failed(NO_NAMES));
     };
     if !(state.is_ready)() {
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &failed(NOT_READY));
     }
-    let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
     state.waiting.asked(call.began);
-    let (decision, snapshot) = state.ledger.decide(call.began, |snapshot, book| {
+    let (decision, names, snapshot) = state.ledger.decide(call.began, |snapshot, book| {
         hold_the_rest(&state.ledger, book, snapshot, &state.settings, call.began);
-        let mut decision = decide(&pod, &names, snapshot, book.commitments(), &state.settings);
+        let (surveys, commitments) = book.deciding();
+        let names = asked.iter().map(|name| name.0.as_ref());
+        let candidates = surveys.candidates(names, snapshot, &state.settings);
+        let mut decision = decide_by(surveys, &pod, &candidates, snapshot, commitments, &state.settings);
         state.ledger.hold(book, &pod, decision.pod.take(), call.began);
         if let Some((gang, hold)) = decision.gang.take() {
             state.ledger.renew_gang(book, gang, hold, call.began);
             state.ledger.remember(book, &pod, call.began);
         }
-        (decision, snapshot.clone())
+        (decision, candidates.into_names(), snapshot.clone())
     });
     state
         .sampling
@@ -119,7 +120,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
     for (name, verdict) in &decision.verdicts {
         match verdict {
             Verdict::Fits(fit) => {
-                answer.node_names.push(name.as_str().to_owned());
+                answer.node_names.push(name.as_str());
                 if let Some(link) = &fit.doubt {
                     doubts.get_or_insert((0, name, link)).0 += 1;
                 }
@@ -128,7 +129,7 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
                 let reason = refusal.reason();
                 answer
                     .failed_and_unresolvable_nodes
-                    .insert(name.as_str().to_owned(), reason.text());
+                    .push((name.as_str(), reason.text()));
                 tally.entry(reason).or_insert((0, name, refusal)).0 += 1;
             }
         }
@@ -174,29 +175,31 @@ pub(super) fn explain(tally: &BTreeMap<Reason, (u64, &NodeName, &Refusal)>) -> S
 
 async fn prioritize(axum::extract::State(state): axum::extract::State<State>, body: Bytes) -> Response {
     let call = Call::begin(Verb::Prioritize, &state);
-    let args: ExtenderArgs = match decode(&body) {
+    let args: ExtenderArgs<'_> = match decode(&body) {
         Ok(args) => args,
         Err(problem) => return call.malformed(&problem),
     };
     let pod = convert::pod::pod(&args.pod, &state.settings);
-    let nothing: [HostPriority; 0] = [];
-    let Some(names) = args.node_names else {
+    let nothing: [HostPriority<'_>; 0] = [];
+    let Some(asked) = args.node_names else {
         return call.end(ExtenderVerdict::Malformed, &pod.at, NO_NAMES, &nothing);
     };
     if !(state.is_ready)() {
         return call.end(ExtenderVerdict::NotReady, &pod.at, NOT_READY, &nothing);
     }
-    let names: Vec<NodeName> = names.into_iter().map(NodeName::from).collect();
     let decision = state.ledger.decide(call.began, |snapshot, book| {
-        rank(&pod, &names, snapshot, book.commitments(), &state.settings)
+        let (surveys, commitments) = book.deciding();
+        let names = asked.iter().map(|name| name.0.as_ref());
+        let candidates = surveys.candidates(names, snapshot, &state.settings);
+        rank_by(surveys, &pod, &candidates, snapshot, commitments, &state.settings)
     });
     // The scheduler takes a host that is not named as 0, and saves the cost of reading it.
-    let scores: Vec<HostPriority> = decision
+    let scores: Vec<HostPriority<'_>> = decision
         .verdicts
-        .into_iter()
+        .iter()
         .filter_map(|(name, verdict)| match verdict {
             Verdict::Fits(fit) => fit.score.map(|score| HostPriority {
-                host: name.as_str().to_owned(),
+                host: name.as_str(),
                 score: score.total(),
             }),
             Verdict::Refused(_) => None,
@@ -301,7 +304,7 @@ async fn settle(state: State, at: PodRef, made: Instant) {
 /// Why nothing was reserved.
 enum NotReserved {
     Unknown,
-    Refused(Refusal),
+    Refused(Arc<Refusal>),
 }
 
 /// Checks once more and reserves, in one step.
@@ -317,15 +320,19 @@ fn reserve(
             .pod(&at.uid)
             .or_else(|| snapshot.pending.get(&at.uid).cloned())
             .ok_or(NotReserved::Unknown)?;
-        let only = [node.clone()];
-        let decision = decide(&pod, &only, snapshot, book.commitments(), &state.settings);
+        let (surveys, commitments) = book.deciding();
+        let only = surveys.candidates([node.as_str()], snapshot, &state.settings);
+        let decision = decide_by(surveys, &pod, &only, snapshot, commitments, &state.settings);
         match decision.verdicts.into_iter().next() {
             Some((_, Verdict::Fits(fit))) => {
                 let position = snapshot
                     .nodes
                     .get(node)
                     .and_then(|known| links::position(known, &Tiers::of(&state.settings.tiers, snapshot)));
-                let rest = rest_of_gang(&pod, node, snapshot, book.commitments(), &state.settings);
+                let rest = {
+                    let (surveys, commitments) = book.deciding();
+                    rest_of_gang(Some(surveys), &pod, node, snapshot, commitments, &state.settings)
+                };
                 state
                     .ledger
                     .reserve(book, &pod, commitment(&pod.takes, node, &fit), now);
@@ -343,7 +350,7 @@ fn reserve(
                 state.ledger.hold(book, &pod, None, now);
                 Err(NotReserved::Refused(refusal))
             }
-            None => Err(NotReserved::Refused(Refusal::NodeUnknown(node.clone()))),
+            None => Err(NotReserved::Refused(Arc::new(Refusal::NodeUnknown(node.clone())))),
         }
     })
 }
@@ -396,7 +403,11 @@ impl<'a> Call<'a> {
     }
 }
 
-pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    // Keeping track of the path costs more than the reading; it is needed for an error only.
+    if let Ok(decoded) = serde_json::from_slice(body) {
+        return Ok(decoded);
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let decoded = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         format!(

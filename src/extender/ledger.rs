@@ -17,6 +17,7 @@ use crate::decide::names::{GangRef, PodUid};
 use crate::decide::node::Sync;
 use crate::decide::pod::Pod;
 use crate::decide::policy::Locality;
+use crate::decide::survey::Surveys;
 
 /// How soon it is tried again to hold the rest of a gang that has begun and found no room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -49,6 +50,8 @@ const CATCHING_UP: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Book {
     commitments: Commitments,
+    /// What is known of the nodes from one decision to the next.
+    surveys: Surveys,
     entries: BTreeMap<PodUid, Entry>,
     /// When the holds for gangs end.
     gangs: BTreeMap<GangRef, Instant>,
@@ -256,6 +259,11 @@ impl Book {
         &self.commitments
     }
 
+    /// The promises, with what is known of the nodes from earlier decisions.
+    pub fn deciding(&mut self) -> (&mut Surveys, &Commitments) {
+        (&mut self.surveys, &self.commitments)
+    }
+
     /// The pod as the scheduler last sent it.
     #[must_use]
     pub fn pod(&self, uid: &PodUid) -> Option<Arc<Pod>> {
@@ -320,7 +328,7 @@ impl Book {
         hold.places.push(Place {
             node: promise.node.clone()?,
             pods: 1,
-            pools: promise.pools.clone(),
+            pools: promise.pools.clone().into(),
         });
         Some((gang, hold))
     }
@@ -505,7 +513,7 @@ mod tests {
             places: vec![Place {
                 node: "n".into(),
                 pods,
-                pools: Vec::new(),
+                pools: Arc::from([]),
             }],
             ..GangHold::default()
         };
@@ -586,7 +594,7 @@ mod tests {
                 [Place {
                     node: "n".into(),
                     pods: 1,
-                    pools: promise.pools
+                    pools: promise.pools.into()
                 }]
                 .as_slice()
             )

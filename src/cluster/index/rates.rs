@@ -7,11 +7,23 @@ use crate::decide::fabric::Guid;
 use crate::decide::links::{LeafRates, Rate};
 use crate::decide::node::Node;
 
-/// A node is new, changed or gone.
-pub(super) fn change(leaves: &mut Map<Guid, Arc<LeafRates>>, before: Option<&Node>, after: Option<&Node>) {
+/// A node is new, changed or gone; whether the rates of any leaf are others now.
+pub(super) fn change(
+    leaves: &mut Map<Guid, Arc<LeafRates>>,
+    before: Option<&Node>,
+    after: Option<&Node>,
+) -> bool {
     // Nodes change every few seconds (their heartbeat), their links hardly ever.
     if before.map(|node| &node.fabric) == after.map(|node| &node.fabric) {
-        return;
+        return false;
+    }
+    let sorted = |node| {
+        let mut links: Vec<(Guid, Rate)> = links(node).collect();
+        links.sort_unstable();
+        links
+    };
+    if sorted(before) == sorted(after) {
+        return false;
     }
     for (leaf, rate) in links(before) {
         with(leaves, leaf, |rates| {
@@ -24,6 +36,7 @@ pub(super) fn change(leaves: &mut Map<Guid, Arc<LeafRates>>, before: Option<&Nod
     for (leaf, rate) in links(after) {
         with(leaves, leaf, |rates| *rates.entry(rate).or_insert(0) += 1);
     }
+    true
 }
 
 fn with(leaves: &mut Map<Guid, Arc<LeafRates>>, leaf: Guid, change: impl FnOnce(&mut LeafRates)) {

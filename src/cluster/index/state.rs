@@ -2,6 +2,7 @@
 
 mod counts;
 mod devices;
+mod nodes;
 mod pools;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,12 +13,13 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use self::devices::claim_ref;
-use super::{Key, key, rates};
+use super::{Key, key};
 use crate::cluster::convert::{device, endpoint, network, node, pod, pool, sriov};
 use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, Family};
-use crate::decide::amounts::Amounts;
+use crate::decide::changes::Changes;
+use crate::decide::claim::Claims;
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::endpoint::Endpoint;
 use crate::decide::links::LookedAt;
@@ -55,6 +57,10 @@ pub(super) struct State {
     device_classes: BTreeMap<Key, ResourceName>,
     /// Subnets, without what the pools cut from them have left.
     subnets: BTreeMap<Key, Pool>,
+    /// How many node states say in which RDMA mode their node is.
+    modes_told: usize,
+    /// What the latest pods were found to need.
+    claims: Claims,
     /// All endpoints, most of which keep nothing.
     endpoints: BTreeSet<Key>,
 }
@@ -67,6 +73,12 @@ const DEPARTED_AGES: u8 = 3;
 const GONE_AGES: u64 = 180;
 
 impl State {
+    pub(super) fn new() -> Self {
+        let mut state = Self::default();
+        state.snapshot.changes = Changes::kept();
+        state
+    }
+
     /// Takes in a new or changed object; what cannot be read of it is kept and told.
     pub(super) fn put(&mut self, object: Object, settings: &Settings) -> Result<(), Problems> {
         let kind = object.kind();
@@ -83,9 +95,7 @@ impl State {
                     .fabric
                     .as_ref()
                     .map_or(Ok(()), |reading| reading.clone().map(drop));
-                let before = self.snapshot.nodes.get(&node.name).cloned();
-                rates::change(&mut self.snapshot.leaf_rates, before.as_deref(), Some(&node));
-                self.snapshot.nodes.insert_mut(node.name.clone(), Arc::new(node));
+                self.change_node(&node.name.clone(), Some(node), settings);
                 result
             }
             Object::Namespace(object) => {
@@ -159,7 +169,7 @@ impl State {
             Kind::NodeState => {
                 let state = Arc::new(sriov::state(object));
                 let result = state.reading.clone().map(drop);
-                self.snapshot.sriov.insert_mut(key.1.as_str().into(), state);
+                self.change_state(key.1.as_str().into(), Some(state));
                 result
             }
             Kind::Lease => {
@@ -222,12 +232,11 @@ impl State {
                 self.put_pod(key, None, settings);
             }
             Kind::Node => {
-                let before = self.snapshot.nodes.get(key.1.as_str()).cloned();
-                rates::change(&mut self.snapshot.leaf_rates, before.as_deref(), None);
-                self.snapshot.nodes.remove_mut(key.1.as_str());
+                self.change_node(&key.1.as_str().into(), None, settings);
             }
             Kind::Namespace => {
                 self.snapshot.namespaces.remove_mut(key.1.as_str());
+                self.snapshot.changes.of_every_claim();
             }
             Kind::Job => {
                 self.snapshot.jobs.remove_mut(&job(key));
@@ -252,7 +261,7 @@ impl State {
                 self.refresh_pools(settings);
             }
             Kind::NodeState => {
-                self.snapshot.sriov.remove_mut(key.1.as_str());
+                self.change_state(key.1.as_str().into(), None);
             }
             Kind::Lease => {
                 if key.1 == LEASE {
@@ -340,11 +349,19 @@ impl State {
 
     /// A pod is new, changed (perhaps another one of the same name) or gone.
     fn put_pod(&mut self, key: &Key, pod: Option<Arc<Pod>>, settings: &Settings) {
+        // Most of what is told of pods is about their status.
+        if pod.is_some() && self.pods.get(key) == pod.as_ref() {
+            return;
+        }
         let before = match pod.as_ref().filter(|pod| matters(pod)) {
             Some(pod) => self.pods.insert(key.clone(), Arc::clone(pod)),
             None => self.pods.remove(key),
         };
         let ended = matches!(&pod, Some(pod) if pod.phase == Phase::Ended);
+        let takes_the_same = match (&before, &pod) {
+            (Some(before), Some(pod)) => (&before.phase, &before.takes) == (&pod.phase, &pod.takes),
+            _ => false,
+        };
         if let Some(before) = before {
             let uid = &before.at.uid;
             if pod.as_ref().is_none_or(|pod| pod.at.uid != *uid) {
@@ -355,10 +372,11 @@ impl State {
             self.snapshot.bound.remove_mut(uid);
             if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) && !ended {
                 self.snapshot.unallocated.remove_mut(uid);
+                self.snapshot.unfetched.remove_mut(uid);
             } else if self.snapshot.unallocated.contains_key(uid) {
                 self.departed.insert(uid.clone(), 0);
             }
-            if let Phase::Bound(node) = &before.phase {
+            if let (false, Phase::Bound(node)) = (takes_the_same, &before.phase) {
                 self.change_use(node, |used| used.take(&before.takes));
             }
             self.change_gang(&before, |members, uid| {
@@ -383,7 +401,9 @@ impl State {
         });
         match &pod.phase {
             Phase::Bound(node) => {
-                self.change_use(node, |used| used.add(&pod.takes));
+                if !takes_the_same {
+                    self.change_use(node, |used| used.add(&pod.takes));
+                }
                 if wants_something(&pod) {
                     self.snapshot
                         .bound
@@ -395,21 +415,6 @@ impl State {
                 self.snapshot.pending.insert_mut(pod.at.uid.clone(), pod);
             }
             Phase::Ended => {}
-        }
-    }
-
-    fn change_use(&mut self, node: &NodeName, change: impl FnOnce(&mut Amounts)) {
-        let mut used = self
-            .snapshot
-            .used
-            .get(node)
-            .map(|used| Amounts::clone(used))
-            .unwrap_or_default();
-        change(&mut used);
-        if used.is_empty() {
-            self.snapshot.used.remove_mut(node);
-        } else {
-            self.snapshot.used.insert_mut(node.clone(), Arc::new(used));
         }
     }
 
@@ -426,11 +431,7 @@ impl State {
             .map(|members| Members::clone(members))
             .unwrap_or_default();
         change(&mut members, &pod.at.uid);
-        if members == Members::default() {
-            self.snapshot.gangs.remove_mut(&at);
-        } else {
-            self.snapshot.gangs.insert_mut(at, Arc::new(members));
-        }
+        self.snapshot.set_members(at, members);
     }
 
     /// A NetworkAttachmentDefinition speaks for itself; a SpiderMultusConfig only until it has been made into one.

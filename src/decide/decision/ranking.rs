@@ -1,40 +1,42 @@
 //! Scores for the nodes that fit: only asked for when there is something to choose between.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Choice, Question};
-use crate::decide::names::{NodeName, ResourceName};
+use crate::decide::names::{InterfaceName, NodeName};
 use crate::decide::placement::{Counting, Fit, Verdict};
 use crate::decide::score::{BEST, CLOSENESS, HEADROOM, Score};
 use crate::decide::supply::PoolSet;
-use crate::decide::tier::Domain;
+use crate::decide::survey;
 
 impl Question<'_> {
     /// Scores every node that fits; `choice` is where the pod's gang is to go.
     pub(super) fn rank(&self, verdicts: &mut [(NodeName, Verdict)], choice: Option<&Choice>) {
-        let fullness = match choice {
-            None => self.fullness(),
-            Some(_) => BTreeMap::new(),
+        let closeness = match choice {
+            None => Closeness::Broken(self.fullness()),
+            Some(choice) => Closeness::Near(Near::to(choice, self)),
         };
-        let anchor = choice
-            .and_then(|choice| choice.room.places.first())
-            .and_then(|place| self.node(&place.node))
-            .map(|node| node.labels.clone())
-            .unwrap_or_default();
         let placement = self.placement(Counting::Firm);
         // Where pools are the same on all nodes, so is the answer.
-        let mut known: BTreeMap<Vec<PoolSet>, bool> = BTreeMap::new();
-        for (name, verdict) in verdicts {
+        let mut known: Vec<(Pools, bool)> = Vec::new();
+        let steps = BEST - HEADROOM - if self.tiers().count() > 0 { CLOSENESS } else { 0 };
+        for ((_, verdict), place) in verdicts.iter_mut().zip(self.places()) {
             let Verdict::Fits(fit) = verdict else { continue };
-            let closeness = choice.map_or_else(
-                || self.broken(name, &fullness),
-                |choice| self.nearness(name, choice, &anchor),
-            );
-            let steps = BEST - HEADROOM - if self.tiers.count() > 0 { CLOSENESS } else { 0 };
-            let sets: Vec<PoolSet> = fit.pools.iter().map(|(_, set)| set.clone()).collect();
-            let one_more = *known
-                .entry(sets)
-                .or_insert_with_key(|sets| placement.promised().times(sets, 2, self.snapshot) == 2);
+            let closeness = place.map_or(0, |place| match &closeness {
+                Closeness::Broken(fullness) => self.broken(place, fullness),
+                Closeness::Near(near) => self.nearness(place, near),
+            });
+            // Neighbors in the list have the same pools, mostly.
+            let same = |(pools, _): &&(_, bool)| Arc::ptr_eq(pools, &fit.pools);
+            let one_more = if let Some((_, answer)) = known.iter().rev().find(same) {
+                *answer
+            } else {
+                let sets: Vec<PoolSet> = fit.pools.iter().map(|(_, set)| set.clone()).collect();
+                let answer = placement.promised().times(&sets, 2, self.snapshot) == 2;
+                known.push((Arc::clone(&fit.pools), answer));
+                answer
+            };
             fit.score = Some(Score {
                 closeness,
                 packing: fit.load.packing(steps),
@@ -44,29 +46,25 @@ impl Question<'_> {
     }
 
     /// For a pod alone: how much the node's leaf group is broken already.
-    fn broken(&self, name: &NodeName, fullness: &BTreeMap<Domain, u8>) -> u8 {
-        let domain = self
-            .node(name)
-            .and_then(|node| self.tiers.domain(0, &node.labels));
-        domain
-            .and_then(|domain| fullness.get(&domain).copied())
-            .unwrap_or(0)
+    fn broken(&self, place: usize, fullness: &[u8]) -> u8 {
+        let number = self.roster().level(0).and_then(|domains| domains.of(place));
+        let fullness = number.and_then(|number| fullness.get(number));
+        fullness.copied().unwrap_or(0)
     }
 
     /// For a pod of a gang: the places chosen for it, then their domain, then the tiers around it.
-    fn nearness(&self, name: &NodeName, choice: &Choice, anchor: &crate::decide::selector::Labels) -> u8 {
-        let Some(node) = self.node(name) else { return 0 };
-        if choice.room.places.iter().any(|place| place.node == *name) {
+    fn nearness(&self, place: usize, near: &Near) -> u8 {
+        if near.places.contains(&place) {
             return CLOSENESS;
         }
-        if self.tiers.domain(choice.level, &node.labels).as_ref() == Some(&choice.domain) {
+        let shares = |level: &usize| {
+            let number = self.roster().level(*level).and_then(|domains| domains.of(place));
+            number.is_some() && Some(&number) == near.numbers.get(*level)
+        };
+        if shares(&near.level) {
             return CLOSENESS - 2;
         }
-        let shares = |level: &usize| {
-            let domain = self.tiers.domain(*level, &node.labels);
-            domain.is_some() && domain == self.tiers.domain(*level, anchor)
-        };
-        (choice.level + 1..self.tiers.count())
+        (near.level + 1..near.numbers.len())
             .find(shares)
             .map_or(0, |level| {
                 let further = u8::try_from(level.saturating_sub(1)).unwrap_or(u8::MAX);
@@ -74,32 +72,103 @@ impl Question<'_> {
             })
     }
 
-    /// How full each closest domain is, from 0 for one that is still whole to [`CLOSENESS`].
-    fn fullness(&self) -> BTreeMap<Domain, u8> {
-        let mut sums: BTreeMap<Domain, (u64, u64)> = BTreeMap::new();
-        for node in self.snapshot.nodes.values() {
-            let Some(domain) = self.tiers.domain(0, &node.labels) else {
+    /// How full each closest domain is, by its number, from 0 for one that is still whole to [`CLOSENESS`].
+    fn fullness(&self) -> Vec<u8> {
+        let Some(domains) = self.roster().level(0) else {
+            return Vec::new();
+        };
+        let mut sums: Vec<(u64, u64)> = vec![(0, 0); domains.count()];
+        for place in 0..self.roster().places() {
+            let Some(sum) = domains.of(place).and_then(|number| sums.get_mut(number)) else {
                 continue;
             };
-            let (used, offered) = sums.entry(domain).or_insert((0, 0));
-            let taken = self.snapshot.used.get(&node.name);
-            for resource in self.claim.vfs.keys().map(ResourceName::as_str) {
-                *offered = offered.saturating_add(node.offers.of(resource));
-                *used = used.saturating_add(taken.map_or(0, |taken| taken.of(resource)));
-            }
+            let (used, offered) = self.use_of(place);
+            *sum = (sum.0.saturating_add(used), sum.1.saturating_add(offered));
         }
         sums.into_iter()
-            .map(|(domain, (used, offered))| {
+            .map(|(used, offered)| {
                 let steps = u64::from(CLOSENESS - 1);
                 let part = used.saturating_mul(steps) / offered.max(1);
-                let fullness = if used == 0 {
+                if used == 0 {
                     0
                 } else {
                     1 + u8::try_from(part.min(steps)).unwrap_or(0)
-                };
-                (domain, fullness)
+                }
             })
             .collect()
+    }
+
+    /// Of the VFs that the pod asks for, on the node at a place: in use, and offered.
+    fn use_of(&self, place: usize) -> (u64, u64) {
+        if let Some(ground) = self.ground {
+            return ground.use_of(place);
+        }
+        let Some(node) = self.roster().node(place) else {
+            return (0, 0);
+        };
+        survey::use_of(self.claim, node, self.snapshot)
+    }
+}
+
+type Pools = Arc<[(InterfaceName, PoolSet)]>;
+
+/// What a node is close to.
+enum Closeness {
+    /// Pods that have broken its leaf group, by the number of the leaf group.
+    Broken(Vec<u8>),
+    /// The rest of its gang.
+    Near(Near),
+}
+
+/// Where the gang goes.
+struct Near {
+    level: usize,
+    /// The places of the nodes chosen for it.
+    places: BTreeSet<usize>,
+    /// At each level, the number of the domain it is in.
+    numbers: Vec<Option<usize>>,
+}
+
+impl Near {
+    fn to(choice: &Choice, question: &Question<'_>) -> Self {
+        let roster = question.roster();
+        let names = choice.room.places.iter().map(|place| place.node.as_str());
+        let anchor = names.clone().next().and_then(|name| roster.place(name));
+        let number = |level: usize| {
+            let domains = roster.level(level)?;
+            if level == choice.level {
+                domains.number(&choice.domain)
+            } else {
+                domains.of(anchor?)
+            }
+        };
+        Self {
+            level: choice.level,
+            places: names.filter_map(|name| roster.place(name)).collect(),
+            numbers: (0..roster.tiers().count()).map(number).collect(),
+        }
+    }
+}
+
+/// Where old fabric data speaks against some nodes, those score nothing, and every other something.
+pub(super) fn shun_doubtful(verdicts: &mut [(NodeName, Verdict)]) {
+    let doubtful = |verdict: &Verdict| matches!(verdict, Verdict::Fits(Fit { doubt, .. }) if doubt.is_some());
+    if !verdicts.iter().any(|(_, verdict)| doubtful(verdict)) {
+        return;
+    }
+    for (_, verdict) in verdicts {
+        if let Verdict::Fits(Fit {
+            doubt,
+            score: Some(score),
+            ..
+        }) = verdict
+        {
+            if doubt.is_some() {
+                *score = Score::default();
+            } else if score.total() == 0 {
+                score.packing = 1;
+            }
+        }
     }
 }
 

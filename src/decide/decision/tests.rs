@@ -60,7 +60,7 @@ fn play(
         let Some((_, Verdict::Fits(fit))) = again.verdicts.into_iter().next() else {
             panic!("{} fits on {node} at filter and not at bind", pod.at);
         };
-        let rest = rest_of_gang(pod, &node, &snapshot, &commitments, &settings);
+        let rest = rest_of_gang(None, pod, &node, &snapshot, &commitments, &settings);
         let promise = commitment::commitment(&pod.takes, &node, &fit);
         commitments.pods.insert_mut(pod.at.uid.clone(), Arc::new(promise));
         match rest {

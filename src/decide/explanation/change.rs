@@ -319,7 +319,7 @@ fn change_members(snapshot: &mut ClusterSnapshot, pod: &Pod, change: impl FnOnce
         .map(|members| Members::clone(members))
         .unwrap_or_default();
     change(&mut members);
-    snapshot.gangs.insert_mut(at, Arc::new(members));
+    snapshot.set_members(at, members);
 }
 
 impl fmt::Display for Change {

@@ -12,6 +12,7 @@ mod tests;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use self::change::{Change, Opening};
 pub use self::hurdle::{Hurdle, InTree, ShortOf};
@@ -29,9 +30,10 @@ use super::placement::{Counting, Placement, Verdict};
 use super::pod::{Phase, Pod};
 use super::policy::Locality;
 use super::reason::Refusal;
+use super::roster::Roster;
 use super::score::Score;
 use super::settings::Settings;
-use super::tier::{Domain, Tiers};
+use super::tier::Domain;
 
 /// Why a pod is where it is, or why it waits.
 #[derive(Clone, Debug)]
@@ -239,7 +241,7 @@ fn decided(
     for (name, verdict) in decision.verdicts {
         match verdict {
             Verdict::Fits(fit) => fits.push((name, fit.score.unwrap_or_default())),
-            Verdict::Refused(refusal) => hurdles.push((name, Hurdle::Ours(refusal))),
+            Verdict::Refused(refusal) => hurdles.push((name, Hurdle::Ours(Arc::unwrap_or_clone(refusal)))),
         }
     }
     fits.sort_by(|a, b| (b.1.total(), &a.0).cmp(&(a.1.total(), &b.0)));
@@ -311,7 +313,8 @@ fn gang_standing(
 ) -> Option<GangStanding> {
     let gang = claim.gang.as_ref()?;
     let standing = gang::standing(claim, gang, snapshot, commitments);
-    let tiers = Tiers::of(&settings.tiers, snapshot);
+    let roster = Roster::of(snapshot, settings);
+    let tiers = roster.tiers();
     let placement = Placement::new(claim, snapshot, commitments, settings, Counting::Firm);
     let held = commitments
         .gangs
@@ -319,7 +322,7 @@ fn gang_standing(
         .map_or_else(Vec::new, |hold| hold.places.clone());
     let mut rooms = Vec::new();
     for level in 0..tiers.count() {
-        let settled = gang::settled(&standing, level, &tiers, snapshot);
+        let settled = gang::settled(&standing, level, tiers, snapshot);
         let domains = tiers.domains(level, snapshot);
         let mut against: BTreeMap<Domain, BTreeMap<String, usize>> = BTreeMap::new();
         for (name, hurdle) in hurdles {
@@ -329,7 +332,7 @@ fn gang_standing(
                 *counts.entry(hurdle.text()).or_insert(0) += 1;
             }
         }
-        for room in gang::rooms(&standing, level, &tiers, snapshot, &placement) {
+        for room in gang::rooms(&standing, level, &roster, &placement) {
             rooms.push(DomainRoom {
                 tier: tiers.key(level).unwrap_or_default().to_owned(),
                 nodes: domains.get(&room.domain).map_or(0, Vec::len),

@@ -6,6 +6,7 @@
 //! cluster is tried, because the answer must come while somebody waits for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::change::{Change, World};
 use super::hurdle::{Hurdle, in_tree};
@@ -20,6 +21,7 @@ use crate::decide::node::Node;
 use crate::decide::placement::{self, Counting, Placement, Verdict};
 use crate::decide::pod::Pod;
 use crate::decide::policy::{Locality, Tier};
+use crate::decide::roster::Roster;
 use crate::decide::settings::Settings;
 use crate::decide::tier::{Domain, Tiers};
 
@@ -228,7 +230,7 @@ impl Search<'_> {
         };
         let settled = self.settled(&claim, world);
         let mut by_reason: BTreeMap<String, Vec<(u64, &Node)>> = BTreeMap::new();
-        let mut placement = Placement::new(
+        let placement = Placement::new(
             &claim,
             &world.snapshot,
             &world.commitments,
@@ -246,7 +248,7 @@ impl Search<'_> {
                 .map(Hurdle::Kubernetes)
                 .or_else(|| match placement.on(&node.name) {
                     Verdict::Fits(_) => None,
-                    Verdict::Refused(refusal) => Some(Hurdle::Ours(refusal)),
+                    Verdict::Refused(refusal) => Some(Hurdle::Ours(Arc::unwrap_or_clone(refusal))),
                 });
             if let Some(hurdle) = hurdle {
                 let nodes = by_reason.entry(hurdle.text()).or_default();
@@ -301,7 +303,7 @@ impl Search<'_> {
         let verdicts = placement::place(&claim, [name], &world.snapshot, &world.commitments, self.settings);
         verdicts.into_iter().find_map(|(_, verdict)| match verdict {
             Verdict::Fits(_) => None,
-            Verdict::Refused(refusal) => Some(Hurdle::Ours(refusal)),
+            Verdict::Refused(refusal) => Some(Hurdle::Ours(Arc::unwrap_or_clone(refusal))),
         })
     }
 
@@ -329,23 +331,17 @@ impl Search<'_> {
             self.settings,
             Counting::Firm,
         );
-        let mut rooms = gang::rooms(&standing, level, &tiers, &world.snapshot, &placement);
+        let roster = Roster::of(&world.snapshot, self.settings);
+        let mut rooms = gang::rooms(&standing, level, &roster, &placement);
         rooms.sort_by(|a, b| (b.takes(), b.slots, &a.domain).cmp(&(a.takes(), a.slots, &b.domain)));
         rooms
             .into_iter()
             .take(TRIED)
-            .filter_map(|room| self.roomy(base.clone(), &tiers, level, &room.domain, standing.need))
+            .filter_map(|room| self.roomy(base.clone(), level, &room.domain, standing.need))
             .collect()
     }
 
-    fn roomy(
-        &self,
-        mut trial: Trial,
-        tiers: &Tiers,
-        level: usize,
-        domain: &Domain,
-        need: u32,
-    ) -> Option<Trial> {
+    fn roomy(&self, mut trial: Trial, level: usize, domain: &Domain, need: u32) -> Option<Trial> {
         while trial.changes.len() <= LONGEST {
             let world = &trial.world;
             let claim = claim(&world.pod, &world.snapshot, self.settings).ok()?;
@@ -358,13 +354,12 @@ impl Search<'_> {
                 Counting::Firm,
             );
             let standing = gang::standing(&claim, gang, &world.snapshot, &world.commitments);
-            let room = gang::rooms(&standing, level, tiers, &world.snapshot, &placement)
-                .into_iter()
-                .find(|room| room.domain == *domain)?;
+            let roster = Roster::of(&world.snapshot, self.settings);
+            let room = gang::room_at(domain, &standing, level, &roster, &placement)?;
             if room.takes() >= need {
                 return Some(trial);
             }
-            let nodes = tiers.domains(level, &world.snapshot).remove(domain)?;
+            let nodes = gang::nodes_of(domain, level, &roster);
             if room.slots >= need {
                 let missing = missing_addresses(&nodes, need, &placement);
                 if missing.is_empty() {
@@ -429,8 +424,8 @@ fn missing_addresses(nodes: &[&Node], need: u32, placement: &Placement<'_>) -> V
         if slots == 0 {
             continue;
         }
-        for set in sets {
-            let one = core::slice::from_ref(&set);
+        for set in sets.iter() {
+            let one = core::slice::from_ref(set);
             let given = placement.promised().times(one, need, placement.snapshot());
             if let (true, Some(pool)) = (given < need, set.first()) {
                 missing.insert(pool.clone(), u64::from(need - given));

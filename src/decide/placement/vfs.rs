@@ -1,7 +1,9 @@
 //! What becomes of the VFs of one resource on one node: what the page draws, by the arithmetic that refuses.
 
-use super::{Placement, fitness};
+use super::Placement;
 use crate::decide::feeds::Feeds;
+use crate::decide::fitness::fitness;
+use crate::decide::links::BadLinks;
 use crate::decide::names::ResourceName;
 use crate::decide::node::Node;
 use crate::decide::reason::Refusal;
@@ -33,10 +35,10 @@ impl Placement<'_> {
             .offers
             .count(resource)
             .saturating_sub(used.saturating_add(held));
-        let (unfit, why) = match fitness(self.claim, node, self.snapshot, self.settings, self.modes_told) {
+        let (unfit, why) = match fitness(self.claim, node, self.snapshot, self.settings, self.modes_told()) {
             Err(refusal) => (left, Some(refusal)),
             Ok(facts) => {
-                let links = self.links(node);
+                let links = BadLinks::of(node, self.snapshot, self.settings);
                 let heeded = (!links.only_prefer()).then_some(&links);
                 let unfit = self.claim.vfs.get(resource).map_or(0, |need| {
                     let feeds = Feeds {

@@ -200,7 +200,7 @@ fn groups(
     commitments: &Commitments,
     settings: &Settings,
 ) -> Vec<Group> {
-    let mut placements: Vec<(&ResourceName, Placement<'_>)> = rails
+    let placements: Vec<(&ResourceName, Placement<'_>)> = rails
         .iter()
         .map(|(resource, claim)| {
             let placement = Placement::new(claim, snapshot, commitments, settings, Counting::All);
@@ -232,7 +232,7 @@ fn groups(
     };
     let mut groups: BTreeMap<String, Vec<NodeCell>> = BTreeMap::new();
     for node in snapshot.nodes.values() {
-        let (cells, mut why) = cells(node, &mut placements);
+        let (cells, mut why) = cells(node, &placements);
         if node.unschedulable {
             why.push("the node is cordoned");
         }
@@ -262,13 +262,10 @@ fn groups(
     groups
 }
 
-fn cells(
-    node: &Node,
-    placements: &mut [(&ResourceName, Placement<'_>)],
-) -> (Vec<[u32; 4]>, Vec<&'static str>) {
+fn cells(node: &Node, placements: &[(&ResourceName, Placement<'_>)]) -> (Vec<[u32; 4]>, Vec<&'static str>) {
     let mut why = BTreeSet::new();
     let cells = placements
-        .iter_mut()
+        .iter()
         .map(|(resource, placement)| {
             let vfs = placement.vfs_on(node, resource);
             if vfs.unfit > 0

@@ -12,6 +12,9 @@ impl State {
             Some(resource) => self.device_classes.insert(key.clone(), resource),
             None => self.device_classes.remove(key),
         };
+        if before != resource {
+            self.snapshot.changes.of_all();
+        }
         recount(&mut self.snapshot.by_claims, before, resource);
     }
 
@@ -21,6 +24,11 @@ impl State {
             Some(node) => self.waiting_plugins.insert(key.clone(), node),
             None => self.waiting_plugins.remove(key),
         };
+        if before != node {
+            for node in [&before, &node].into_iter().flatten() {
+                self.snapshot.changes.of(node);
+            }
+        }
         recount(&mut self.snapshot.waiting_plugins, before, node);
     }
 }

@@ -31,6 +31,8 @@ impl State {
             Some(pool) => self.snapshot.pools.insert_mut(name.clone(), Arc::clone(pool)),
             None => drop(self.snapshot.pools.remove_mut(name)),
         }
+        self.note_nodes(before.as_ref(), pool.as_ref());
+        self.note_holders(before.as_ref(), pool.as_ref());
         let facts =
             |pool: &Option<Arc<Pool>>| pool.as_ref().and_then(|pool| pool.reading.as_ref().ok()).cloned();
         match (facts(&before), facts(&pool)) {
@@ -87,11 +89,38 @@ impl State {
         if before == after {
             return;
         }
+        self.note_nodes(before.as_ref(), after.as_ref());
         match after {
             Some(pool) => self.snapshot.pools.insert_mut(at, pool),
             None => drop(self.snapshot.pools.remove_mut(&at)),
         }
         self.recheck_all(settings);
+    }
+
+    /// Which nodes a pool is for decides where each pod's addresses come from.
+    fn note_nodes(&mut self, before: Option<&Arc<Pool>>, after: Option<&Arc<Pool>>) {
+        let nodes = |pool: Option<&Arc<Pool>>| Some(pool?.reading.as_ref().ok()?.nodes.clone());
+        if nodes(before) != nodes(after) {
+            self.snapshot.changes.of_all();
+        }
+    }
+
+    /// Who has an address of some pool.
+    fn note_holders<'p>(&mut self, before: Option<&'p Arc<Pool>>, after: Option<&'p Arc<Pool>>) {
+        let nobody = BTreeMap::new();
+        let facts = |pool: Option<&'p Arc<Pool>>| pool.and_then(|pool| pool.reading.as_ref().ok());
+        let before = facts(before).map_or(&nobody, |facts| &facts.holders);
+        let after = facts(after).map_or(&nobody, |facts| &facts.holders);
+        for uid in before.keys().filter(|uid| !after.contains_key(*uid)) {
+            match self.snapshot.holding.get(uid).copied().unwrap_or(0) {
+                0 | 1 => drop(self.snapshot.holding.remove_mut(uid)),
+                pools => self.snapshot.holding.insert_mut(uid.clone(), pools - 1),
+            }
+        }
+        for uid in after.keys().filter(|uid| !before.contains_key(*uid)) {
+            let pools = self.snapshot.holding.get(uid).copied().unwrap_or(0);
+            self.snapshot.holding.insert_mut(uid.clone(), pools + 1);
+        }
     }
 
     fn reserved_sets(&self) -> BTreeMap<Family, AddressSet> {
@@ -125,11 +154,13 @@ impl State {
         });
         for uid in &forgotten {
             self.snapshot.unallocated.remove_mut(uid);
+            self.snapshot.unfetched.remove_mut(uid);
         }
         !forgotten.is_empty()
     }
 
     pub(super) fn recheck_all(&mut self, settings: &Settings) {
+        self.snapshot.changes.of_every_claim();
         for uid in self.snapshot.bound.keys().cloned().collect::<Vec<_>>() {
             self.recheck(&uid, settings);
         }
@@ -141,9 +172,13 @@ impl State {
             return;
         };
         let Phase::Bound(node) = &pod.phase else { return };
-        if placement::unfetched(&pod, node, &self.snapshot, settings).is_empty() {
+        let claim = self.claims.of(&pod, &self.snapshot, settings);
+        let unfetched = placement::unfetched_of(claim, node, &self.snapshot);
+        if unfetched.is_empty() {
             self.snapshot.unallocated.remove_mut(uid);
+            self.snapshot.unfetched.remove_mut(uid);
         } else {
+            self.snapshot.unfetched.insert_mut(uid.clone(), unfetched.into());
             self.snapshot.unallocated.insert_mut(uid.clone(), pod);
         }
     }
