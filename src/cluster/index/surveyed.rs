@@ -68,7 +68,7 @@ fn state(number: u8, a: u8, b: u8) -> Value {
     };
     let mut status = json!({"syncStatus": if b % 7 == 6 { "InProgress" } else { "Succeeded" },
         "interfaces": [seen(0), seen(1)]});
-    if b % 3 > 0 {
+    if !b.is_multiple_of(3) {
         status["system"] = json!({"rdmaMode": if b % 3 == 1 { "exclusive" } else { "shared" }});
     }
     json!({"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState",
@@ -76,7 +76,7 @@ fn state(number: u8, a: u8, b: u8) -> Value {
         "spec": {"interfaces": [interface(0), interface(1)]}, "status": status})
 }
 
-fn pod(pod_name: &str, node: Option<String>, gang: Option<(&str, u8, &str)>, vfs: u8) -> Value {
+fn pod(pod_name: &str, node: Option<&str>, gang: Option<(&str, u8, &str)>, vfs: u8) -> Value {
     let mut annotations = json!({annotation::NETWORKS: "default/rail0,default/rail1"});
     let mut labels = json!({});
     if let Some((gang, size, locality)) = gang {
@@ -139,7 +139,7 @@ fn apply(index: &Index, (what, number, a, b): Step) {
             let gang = gang.or_else(|| (b % 3 == 1).then_some(("preferred", 4, "preferred=leaf-group")));
             put(pod(
                 &name("p", number, 6),
-                (a % 4 > 0).then(|| name("n", a, 7)),
+                (a % 4 > 0).then_some(name("n", a, 7).as_str()),
                 gang,
                 1,
             ));
