@@ -17,8 +17,8 @@ const PODS: usize = 200;
 fn six_hundred_calls_of_the_scheduler_come_over_one_connection() {
     run(async {
         let plane = plane::shared().await;
-        for name in ["t14-a", "t14-b", "t14-c"] {
-            IbNode::new(name).rail("t14_rail0", 100).create(plane).await;
+        for name in ["t18-a", "t18-b", "t18-c"] {
+            IbNode::new(name).rail("t18_rail0", 100).create(plane).await;
         }
         let ports = Ports::free();
         let calls = Faults::before(ports.extender).await;
@@ -26,12 +26,12 @@ fn six_hundred_calls_of_the_scheduler_come_over_one_connection() {
             extender: calls.port(),
             ..ports
         };
-        let stack = Setup::new("t14-own", &["t14"])
+        let stack = Setup::new("t18-own", &["t18"])
             .behind(ports, called)
             .start(plane)
             .await;
-        let scene = Scene::open(&stack, "t14-burst").await;
-        let profile = Profile::new("t14-burst", "t14", 93).addresses(250);
+        let scene = Scene::open(&stack, "t18-burst").await;
+        let profile = Profile::new("t18-burst", "t18", 93).addresses(250);
         profile.create(plane, &scene.namespace).await;
         // One after the other: nothing is asked at the same time as anything else.
         for number in 0..PODS {

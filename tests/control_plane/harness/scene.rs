@@ -86,8 +86,13 @@ impl<'a> Scene<'a> {
         self.api().get(&self.pods_at().named(name)).await.unwrap()
     }
 
+    /// The webhook learns of pools by a watch: to a pod that comes right after them it may say that they do not exist.
     pub(crate) async fn create_pod(&self, pod: Value) -> Value {
-        self.api().create(&self.pods_at(), pod).await.unwrap()
+        let admitted = async || match self.api().create(&self.pods_at(), pod.clone()).await {
+            Err(refused) if refused.message.contains("found no SpiderIPPool") => Err(refused.message),
+            answer => Ok(answer.unwrap()),
+        };
+        eventually("the webhook knows the pools", Duration::from_secs(10), admitted).await
     }
 
     /// Waits until so many pods are bound.
