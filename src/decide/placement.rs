@@ -15,7 +15,7 @@ use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
 use super::fitness::modes_told;
 use super::links::BadLink;
-use super::names::{InterfaceName, NodeName, PoolName};
+use super::names::{InterfaceName, NodeName, PodUid, PoolName};
 use super::node::Node;
 use super::pod::{Phase, Pod};
 use super::pool::Pool;
@@ -114,8 +114,13 @@ impl<'a> Placement<'a> {
             .pods
             .iter()
             .filter(|(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none());
-        for (_, commitment) in unseen {
-            promised.add_all(&commitment.pools, 1);
+        for (uid, commitment) in unseen {
+            // The records may show an address before the watch of pods shows that its pod is bound.
+            if snapshot.holding.contains_key(uid) {
+                promised.add_all(&not_yet_held(&commitment.pools, uid, snapshot), 1);
+            } else {
+                promised.add_all(&commitment.pools, 1);
+            }
             if let Some(node) = &commitment.node {
                 reserved.entry(node).or_default().add(&commitment.takes);
             }
@@ -394,6 +399,29 @@ pub fn place<'a>(
         .into_iter()
         .map(|name| (name.clone(), placement.on(name)))
         .collect()
+}
+
+/// Of the addresses promised to a pod, those that the pools' records do not show for it.
+fn not_yet_held(promised: &[PoolSet], uid: &PodUid, snapshot: &ClusterSnapshot) -> Vec<PoolSet> {
+    let mut held: BTreeMap<&PoolName, u32> = BTreeMap::new();
+    for name in promised.iter().flatten() {
+        let facts = snapshot
+            .pools
+            .get(name)
+            .and_then(|pool| pool.reading.as_ref().ok());
+        if let Some(count) = facts.and_then(|facts| facts.holders.get(uid)) {
+            held.insert(name, *count);
+        }
+    }
+    let mut is_held = |set: &PoolSet| {
+        let left = set
+            .iter()
+            .find(|name| held.get(name).is_some_and(|left| *left > 0));
+        left.and_then(|name| held.get_mut(name))
+            .map(|left| *left -= 1)
+            .is_some()
+    };
+    promised.iter().filter(|set| !is_held(set)).cloned().collect()
 }
 
 /// The addresses of `pod`, bound to `node`, that Spiderpool's records do not show yet: each by the pools it can
