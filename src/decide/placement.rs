@@ -1,11 +1,14 @@
 //! Where a pod can go: for each candidate node, whether it fits and with what, or why not.
 
+mod unfetched;
 mod vfs;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::unfetched::not_yet_held;
+pub use self::unfetched::{unfetched, unfetched_of};
 pub use self::vfs::VfStanding;
 pub use super::survey::Counting;
 
@@ -15,9 +18,9 @@ use super::cluster::ClusterSnapshot;
 use super::commitment::Commitments;
 use super::fitness::modes_told;
 use super::links::BadLink;
-use super::names::{InterfaceName, NodeName, PodUid, PoolName};
+use super::names::{InterfaceName, NodeName, PoolName};
 use super::node::Node;
-use super::pod::{Phase, Pod};
+use super::pod::Phase;
 use super::pool::Pool;
 use super::reason::{EmptyPools, Refusal};
 use super::score::{Load, Score};
@@ -401,84 +404,6 @@ pub fn place<'a>(
         .collect()
 }
 
-/// Of the addresses promised to a pod, those that the pools' records do not show for it.
-fn not_yet_held(promised: &[PoolSet], uid: &PodUid, snapshot: &ClusterSnapshot) -> Vec<PoolSet> {
-    let mut held: BTreeMap<&PoolName, u32> = BTreeMap::new();
-    for name in promised.iter().flatten() {
-        let facts = snapshot
-            .pools
-            .get(name)
-            .and_then(|pool| pool.reading.as_ref().ok());
-        if let Some(count) = facts.and_then(|facts| facts.holders.get(uid)) {
-            held.insert(name, *count);
-        }
-    }
-    let mut is_held = |set: &PoolSet| {
-        let left = set
-            .iter()
-            .find(|name| held.get(name).is_some_and(|left| *left > 0));
-        left.and_then(|name| held.get_mut(name))
-            .map(|left| *left -= 1)
-            .is_some()
-    };
-    promised.iter().filter(|set| !is_held(set)).cloned().collect()
-}
-
-/// The addresses of `pod`, bound to `node`, that Spiderpool's records do not show yet: each by the pools it can
-/// come from. A pod whose claim cannot be worked out gets no address, so it is waited for in vain.
-#[must_use]
-pub fn unfetched(
-    pod: &Pod,
-    node: &NodeName,
-    snapshot: &ClusterSnapshot,
-    settings: &Settings,
-) -> Vec<PoolSet> {
-    unfetched_of(super::claim::claim(pod, snapshot, settings), node, snapshot)
-}
-
-/// The same of a pod whose claim was worked out already.
-#[must_use]
-pub fn unfetched_of(
-    claim: Result<Claim, Refusal>,
-    node: &NodeName,
-    snapshot: &ClusterSnapshot,
-) -> Vec<PoolSet> {
-    let Ok(claim) = claim else {
-        return Vec::new();
-    };
-    // Who has an address is asked of the pools as they are now: a claim that was kept has those of before.
-    let now = |pool: &Arc<Pool>| snapshot.pools.get(&pool.name).cloned();
-    let mut records: BTreeMap<PoolName, u32> = BTreeMap::new();
-    if snapshot.holding.is_empty() || snapshot.holding.contains_key(&claim.pod.uid) {
-        let candidates = claim.demands.iter().flat_map(|demand| &demand.candidates);
-        for pool in candidates.filter_map(now) {
-            let facts = pool.reading.as_ref().ok();
-            if let Some(held) = facts.and_then(|facts| facts.holders.get(&claim.pod.uid)) {
-                records.insert(pool.name.clone(), *held);
-            }
-        }
-    }
-    let mut sets = Vec::new();
-    for demand in claim.demands.iter() {
-        let mut fetched = false;
-        for pool in &demand.candidates {
-            if let Some(left) = records.get_mut(&pool.name).filter(|left| **left > 0) {
-                *left -= 1;
-                fetched = true;
-                break;
-            }
-        }
-        if !fetched {
-            // A node that is gone cannot say which pools are its own; all of them are the cautious answer.
-            sets.push(snapshot.nodes.get(node).map_or_else(
-                || demand.candidates.iter().map(|pool| pool.name.clone()).collect(),
-                |node| demand.on(node),
-            ));
-        }
-    }
-    sets
-}
-
 /// The addresses that are kept: Spiderpool does not ask again whether the node may use them, but packets would not find it.
 fn kept_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolName)>, Refusal> {
     let admitted = |(interface, pool): &(InterfaceName, Arc<Pool>)| {
@@ -533,7 +458,7 @@ mod tests {
     use crate::decide::fabric::{Rail, RailState, Speed};
     use crate::decide::network::{Ipam, Plugin};
     use crate::decide::node::{NodeFault, PfFault, RdmaMode, SriovFacts, Sync};
-    use crate::decide::pod::{InterfacePools, PoolChoice, PoolRequest};
+    use crate::decide::pod::{InterfacePools, Pod, PoolChoice, PoolRequest};
     use crate::decide::reason::Reason;
     use crate::decide::testing::{Cluster, rail};
     use rstest::rstest;
