@@ -135,33 +135,31 @@ impl ClusterSnapshot {
         let uid = &pod.at.uid;
         self.bound.remove_mut(uid);
         self.unallocated.remove_mut(uid);
-        if let Phase::Bound(node) = &pod.phase
-            && let Some(used) = self.used.get(node)
-        {
-            let mut used = Amounts::clone(used);
-            used.take(&pod.takes);
-            self.used.insert_mut(node.clone(), Arc::new(used));
+        if let Phase::Bound(node) = &pod.phase {
+            self.change_use(node, |used| used.take(&pod.takes));
         }
-        let gang = pod
-            .gang
-            .as_ref()
-            .ok()
-            .and_then(Option::as_ref)
-            .map(|gang| GangRef {
-                namespace: pod.at.namespace.clone(),
-                name: gang.name.clone(),
-            });
-        if let Some(gang) = gang
-            && let Some(members) = self.gangs.get(&gang)
-        {
-            let mut members = Members::clone(members);
-            members.bound.remove(uid);
-            self.set_members(gang, members);
+        if let Some(gang) = pod.gang_ref() {
+            self.change_members(gang, |members| drop(members.bound.remove(uid)));
         }
     }
 
-    /// These are the pods of the gang now; without any it is gone.
-    pub fn set_members(&mut self, gang: GangRef, members: Members) {
+    /// Something more or less is taken of a node.
+    pub fn change_use(&mut self, node: &NodeName, change: impl FnOnce(&mut Amounts)) {
+        let used = self.used.get(node).map(AsRef::as_ref);
+        let mut used = used.cloned().unwrap_or_default();
+        change(&mut used);
+        if used.is_empty() {
+            self.used.remove_mut(node);
+        } else {
+            self.used.insert_mut(node.clone(), Arc::new(used));
+        }
+    }
+
+    /// The pods of a gang have changed; without any it is gone.
+    pub fn change_members(&mut self, gang: GangRef, change: impl FnOnce(&mut Members)) {
+        let members = self.gangs.get(&gang).map(AsRef::as_ref);
+        let mut members = members.cloned().unwrap_or_default();
+        change(&mut members);
         if members.bound.is_empty() || members.pending.is_empty() {
             self.begun.remove_mut(&gang);
         } else {

@@ -19,6 +19,14 @@ pub struct Commitments {
     pub gangs: Map<GangRef, Arc<GangHold>>,
 }
 
+impl Commitments {
+    /// The node that the pod is promised, where that is settled.
+    #[must_use]
+    pub fn node_of(&self, uid: &PodUid) -> Option<&NodeName> {
+        self.pods.get(uid)?.node.as_ref()
+    }
+}
+
 /// One promise to a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commitment {

@@ -48,14 +48,9 @@ pub fn standing(
 ) -> Standing {
     let nobody = Members::default();
     let members = snapshot.gangs.get(&gang.at).map_or(&nobody, |members| members);
-    let reserved = |uid: &PodUid| {
-        let commitment = commitments.pods.get(uid).filter(|_| *uid != claim.pod.uid)?;
-        commitment.node.clone()
-    };
-    let promised: BTreeMap<&PodUid, NodeName> = members
-        .pending
-        .iter()
-        .filter_map(|uid| Some((uid, reserved(uid)?)))
+    let others = members.pending.iter().filter(|uid| **uid != claim.pod.uid);
+    let promised: BTreeMap<&PodUid, NodeName> = others
+        .filter_map(|uid| Some((uid, commitments.node_of(uid)?.clone())))
         .collect();
     let waiting = members
         .pending

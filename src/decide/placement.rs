@@ -107,10 +107,7 @@ impl<'a> Placement<'a> {
         let mut reserved: BTreeMap<&NodeName, Amounts> = BTreeMap::new();
         for (uid, pod) in &snapshot.unallocated {
             if let (true, Phase::Bound(node)) = (uid != own, &pod.phase) {
-                match snapshot.unfetched.get(uid) {
-                    Some(sets) => promised.add_all(sets, 1),
-                    None => promised.add_all(&unfetched(pod, node, snapshot, settings), 1),
-                }
+                promised.add_all(&unfetched(pod, node, snapshot, settings)[..], 1);
             }
         }
         let unseen = commitments
@@ -119,11 +116,7 @@ impl<'a> Placement<'a> {
             .filter(|(uid, _)| *uid != own && snapshot.bound.get(*uid).is_none());
         for (uid, commitment) in unseen {
             // The records may show an address before the watch of pods shows that its pod is bound.
-            if snapshot.holding.contains_key(uid) {
-                promised.add_all(&not_yet_held(&commitment.pools, uid, snapshot), 1);
-            } else {
-                promised.add_all(&commitment.pools, 1);
-            }
+            promised.add_all(not_yet_held(&commitment.pools, uid, snapshot), 1);
             if let Some(node) = &commitment.node {
                 reserved.entry(node).or_default().add(&commitment.takes);
             }
@@ -139,7 +132,7 @@ impl<'a> Placement<'a> {
                     .iter()
                     .fold(0_u32, |sum, place| sum.saturating_add(place.pods));
                 if let Some(place) = alike.first() {
-                    promised.add_all(&place.pools, pods);
+                    promised.add_all(place.pools.iter(), pods);
                 }
             }
             for place in &hold.places {

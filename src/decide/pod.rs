@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::amounts::Amounts;
-use super::names::{GangName, InterfaceName, NodeName, PodRef, SchedulerName};
+use super::names::{GangName, GangRef, InterfaceName, NodeName, PodRef, SchedulerName};
 use super::network::Selection;
 use super::policy::Locality;
 use super::problem::Problems;
@@ -42,6 +42,18 @@ pub struct Pod {
     pub networks: Result<Vec<Selection>, Problems>,
     /// Which pools it asks Spiderpool for, or what is wrong with that.
     pub pools: Result<PoolRequest, Problems>,
+}
+
+impl Pod {
+    /// Which gang it is of, where that can be read.
+    #[must_use]
+    pub fn gang_ref(&self) -> Option<GangRef> {
+        let gang = self.gang.as_ref().ok()?.as_ref()?;
+        Some(GangRef {
+            namespace: self.at.namespace.clone(),
+            name: gang.name.clone(),
+        })
+    }
 }
 
 /// The gang a pod belongs to, as the webhook has resolved it.

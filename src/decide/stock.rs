@@ -208,8 +208,8 @@ impl Promises {
         let mut all = Self::default();
         for pod in snapshot.unallocated.values() {
             if let Phase::Bound(node) = &pod.phase {
-                for set in unfetched(pod, node, snapshot, settings) {
-                    count_first(&mut all.reserved_addresses, &set, 1);
+                for set in unfetched(pod, node, snapshot, settings).iter() {
+                    count_first(&mut all.reserved_addresses, set, 1);
                 }
             }
         }

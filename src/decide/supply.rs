@@ -28,11 +28,6 @@ pub struct Exhausted {
 }
 
 impl Promised {
-    /// Adds one address out of `set`.
-    pub fn add(&mut self, set: &PoolSet) {
-        self.add_times(set, 1);
-    }
-
     /// Adds so many addresses out of `set`.
     pub fn add_times(&mut self, set: &PoolSet, times: u64) {
         if times == 0 {
@@ -49,7 +44,7 @@ impl Promised {
     }
 
     /// Adds so many addresses out of each of `sets`.
-    pub fn add_all(&mut self, sets: &[PoolSet], times: u32) {
+    pub fn add_all<'p>(&mut self, sets: impl IntoIterator<Item = &'p PoolSet>, times: u32) {
         for set in sets {
             self.add_times(set, u64::from(times));
         }
@@ -222,9 +217,9 @@ mod tests {
         let snapshot = snapshot(&[("a", 2)]);
         let mut promised = Promised::default();
         assert_eq!(promised.with(&[set(&["a"])], &snapshot), Ok(()));
-        promised.add(&set(&["a"]));
+        promised.add_times(&set(&["a"]), 1);
         assert_eq!(promised.with(&[set(&["a"])], &snapshot), Ok(()));
-        promised.add(&set(&["a"]));
+        promised.add_times(&set(&["a"]), 1);
         let refused = promised.with(&[set(&["a"])], &snapshot).unwrap_err();
         assert_eq!(
             refused,
@@ -240,7 +235,7 @@ mod tests {
     fn a_promise_on_two_pools_may_take_the_last_of_either() {
         let snapshot = snapshot(&[("a", 1), ("b", 5)]);
         let mut promised = Promised::default();
-        promised.add(&set(&["a", "b"]));
+        promised.add_times(&set(&["a", "b"]), 1);
         assert!(
             promised.with(&[set(&["a"])], &snapshot).is_err(),
             "it may take a's only address first"
@@ -252,7 +247,7 @@ mod tests {
     fn counts_how_often_a_pod_fits() {
         let snapshot = snapshot(&[("a", 7), ("b", 5)]);
         let mut promised = Promised::default();
-        promised.add(&set(&["b"]));
+        promised.add_times(&set(&["b"]), 1);
         let pod = [set(&["a"]), set(&["b"])];
         assert_eq!(promised.times(&pod, 10, &snapshot), 4);
         assert_eq!(promised.times(&pod, 3, &snapshot), 3);
@@ -282,7 +277,7 @@ mod tests {
                 all.push(want);
                 if yes {
                     prop_assert!(never_fails(&all, &frees), "{all:?} on {frees:?} was promised and can fail");
-                    promised.add(&wanted);
+                    promised.add_times(&wanted, 1);
                     kept = all;
                 } else if all.iter().all(|other| other & want == 0 || *other == want) {
                     // Without partly overlapping sets the rule is exact.

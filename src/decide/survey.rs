@@ -59,8 +59,6 @@ pub(super) struct Survey {
     standings: Vec<Option<Standing>>,
     /// Apart, because they are added up over many nodes: how many such pods fit, by what counts.
     slots: Vec<[u32; 2]>,
-    /// The VFs that the shape asks for: in use, offered.
-    use_of: Vec<(u64, u64)>,
     /// The slots of each domain, by level and by what counts, once somebody has asked.
     sums: Vec<[OnceCell<Vec<u32>>; 2]>,
 }
@@ -251,7 +249,6 @@ impl Survey {
             numbers: BTreeMap::new(),
             standings: Vec::new(),
             slots: Vec::new(),
-            use_of: Vec::new(),
             sums: Vec::new(),
         }
     }
@@ -281,7 +278,6 @@ impl Survey {
         self.numbers.clear();
         self.standings.clear();
         self.slots.clear();
-        self.use_of.clear();
         self.sums.clear();
         self.sums.resize_with(roster.tiers().count(), Default::default);
         for place in 0..roster.places() {
@@ -297,30 +293,25 @@ impl Survey {
         snapshot: &ClusterSnapshot,
         settings: &Settings,
     ) {
-        let (mut standing, mut slots_there, mut use_there) = (None, [0; 2], (0, 0));
+        let (mut standing, mut slots_there) = (None, [0; 2]);
         if let Some(node) = roster.node(place) {
             let pools = self.class(claim, node);
             if pools.is_ok() {
                 slots_there = [Counting::Firm, Counting::All]
                     .map(|counting| slots(claim, node, None, counting, self.modes_told, snapshot, settings));
             }
-            use_there = use_of(claim, node, snapshot);
             standing = Some(Standing {
                 vfs: vfs(claim, node, None, self.modes_told, snapshot, settings).map_err(Arc::new),
                 pools,
+                use_of: use_of(claim, node, snapshot),
             });
         }
         if self.standings.len() <= place {
             self.standings.resize_with(place + 1, || None);
             self.slots.resize(place + 1, [0; 2]);
-            self.use_of.resize(place + 1, (0, 0));
         }
-        if let (Some(at), Some(slots), Some(use_of)) = (
-            self.standings.get_mut(place),
-            self.slots.get_mut(place),
-            self.use_of.get_mut(place),
-        ) {
-            (*at, *slots, *use_of) = (standing, slots_there, use_there);
+        if let (Some(at), Some(slots)) = (self.standings.get_mut(place), self.slots.get_mut(place)) {
+            (*at, *slots) = (standing, slots_there);
         }
     }
 
@@ -384,11 +375,6 @@ impl<'a> Ground<'a> {
             Counting::All => all,
         });
         kept.map_or_else(add_up, |kept| kept.get_or_init(add_up).clone())
-    }
-
-    /// Of the VFs that the shape asks for, on the node at a place: in use, and offered.
-    pub(super) fn use_of(self, place: usize) -> (u64, u64) {
-        self.survey.use_of.get(place).copied().unwrap_or_default()
     }
 
     /// Some node's state says in which RDMA mode it is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::amounts::{Amounts, ONE};
 use super::annotation;
-use super::cluster::{ClusterSnapshot, Members};
+use super::cluster::ClusterSnapshot;
 use super::fabric::{Guid, MatchedBy, Rail, RailState};
 use super::names::{GangRef, NetworkRef, PodRef, ResourceName};
 use super::network::{Attachment, Infiniband, Ipam, Network, Plugin, Selection};
@@ -220,19 +220,10 @@ impl Cluster {
 
     /// This pod, waiting.
     pub(crate) fn pending(mut self, pod: Pod) -> Self {
-        if let Ok(Some(gang)) = &pod.gang {
-            let at = GangRef {
-                namespace: pod.at.namespace.clone(),
-                name: gang.name.clone(),
-            };
-            let mut members = self
-                .snapshot
-                .gangs
-                .get(&at)
-                .map(|members| Members::clone(members))
-                .unwrap_or_default();
-            members.pending.insert(pod.at.uid.clone());
-            self.snapshot.set_members(at, members);
+        if let Some(gang) = pod.gang_ref() {
+            self.snapshot.change_members(gang, |members| {
+                members.pending.insert(pod.at.uid.clone());
+            });
         }
         self.snapshot
             .pending
@@ -246,14 +237,8 @@ impl Cluster {
             phase: Phase::Bound(node.into()),
             ..self.pod(name)
         });
-        let mut used = self
-            .snapshot
-            .used
-            .get(node)
-            .map(|used| Amounts::clone(used))
-            .unwrap_or_default();
-        used.add(&pod.takes);
-        self.snapshot.used.insert_mut(node.into(), Arc::new(used));
+        self.snapshot
+            .change_use(&node.into(), |used| used.add(&pod.takes));
         self.snapshot
             .bound
             .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
@@ -339,14 +324,9 @@ impl Cluster {
             namespace: "default".into(),
             name: gang.into(),
         };
-        let mut members = with
-            .snapshot
-            .gangs
-            .get(&at)
-            .map(|members| Members::clone(members))
-            .unwrap_or_default();
-        members.bound.insert(format!("uid-{pod}").into(), node.into());
-        with.snapshot.set_members(at, members);
+        with.snapshot.change_members(at, |members| {
+            members.bound.insert(format!("uid-{pod}").into(), node.into());
+        });
         with
     }
 }

@@ -262,20 +262,20 @@ impl Tiers {
     /// The configured keys, or those of the first preset that some node carries; none where no node has any.
     #[must_use]
     pub fn of(configured: &[String], snapshot: &ClusterSnapshot) -> Self {
-        if !configured.is_empty() {
-            return Self(configured.to_vec());
-        }
-        let keys = preset_of(snapshot).map(|preset| preset.keys).unwrap_or_default();
-        Self(keys.iter().map(|key| (*key).to_owned()).collect())
+        Self::chosen(configured, || preset_of(snapshot))
     }
 
     /// The same, of nodes with these marks.
     pub(super) fn among(configured: &[String], marks: impl Iterator<Item = PresetMarks>) -> Self {
+        let carried = || marks.fold(PresetMarks::default(), |all, marks| PresetMarks(all.0 | marks.0));
+        Self::chosen(configured, || carried().first())
+    }
+
+    fn chosen(configured: &[String], preset: impl FnOnce() -> Option<&'static Preset>) -> Self {
         if !configured.is_empty() {
             return Self(configured.to_vec());
         }
-        let carried = marks.fold(PresetMarks::default(), |all, marks| PresetMarks(all.0 | marks.0));
-        let keys = carried.first().map(|preset| preset.keys).unwrap_or_default();
+        let keys = preset().map(|preset| preset.keys).unwrap_or_default();
         Self(keys.iter().map(|key| (*key).to_owned()).collect())
     }
 

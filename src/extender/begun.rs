@@ -42,12 +42,9 @@ pub(super) fn hold_the_rest(
 
 /// How many pods of the gang wait without a promise of their own.
 fn waiting(members: &Members, book: &Book) -> u32 {
-    let promised = |uid: &&PodUid| {
-        let promise = book.commitments().pods.get(*uid);
-        promise.is_some_and(|promise| promise.node.is_some())
-    };
-    let waiting = members.pending.iter().filter(|uid| !promised(uid)).count();
-    u32::try_from(waiting).unwrap_or(u32::MAX)
+    let pending = members.pending.iter();
+    let waiting = pending.filter(|uid| book.commitments().node_of(uid).is_none());
+    u32::try_from(waiting.count()).unwrap_or(u32::MAX)
 }
 
 fn hold_one(
@@ -59,13 +56,8 @@ fn hold_one(
     settings: &Settings,
     now: Instant,
 ) {
-    let promises = &book.commitments().pods;
     let pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
-    let mut pods = pods.filter(|pod| {
-        promises
-            .get(&pod.at.uid)
-            .is_none_or(|promise| promise.node.is_none())
-    });
+    let mut pods = pods.filter(|pod| book.commitments().node_of(&pod.at.uid).is_none());
     let Some(pod) = pods.next() else { return };
     let Ok(Some(gang)) = &pod.gang else { return };
     if !matches!(
@@ -102,10 +94,7 @@ fn hold_one(
 fn not_begun(commitments: &Commitments, snapshot: &ClusterSnapshot) -> (Vec<GangRef>, Commitments) {
     let has_begun = |gang: &GangRef| {
         snapshot.gangs.get(gang).is_some_and(|members| {
-            let promised = |uid: &PodUid| {
-                let promise = commitments.pods.get(uid);
-                promise.is_some_and(|promise| promise.node.is_some())
-            };
+            let promised = |uid: &PodUid| commitments.node_of(uid).is_some();
             !members.bound.is_empty() || members.pending.iter().any(promised)
         })
     };

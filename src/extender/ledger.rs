@@ -311,10 +311,7 @@ impl Book {
         if member.by_scheduler || *locality == Locality::None {
             return None;
         }
-        let gang = GangRef {
-            namespace: pod.at.namespace.clone(),
-            name: member.name.clone(),
-        };
+        let gang = pod.gang_ref()?;
         let before = self.commitments.gangs.get(&gang);
         let mut hold = before.map_or_else(
             || GangHold {

@@ -165,13 +165,11 @@ impl Traffic {
 
     pub(super) fn patience(&self, limits: &ConnectionLimits) -> Patience {
         let now = Instant::now();
-        if self.under_way.load(Ordering::Relaxed) > 0 {
+        let Some((spoke, since)) = self.quiet() else {
             return Patience::Until(now + limits.idle);
-        }
-        let spoke = self.spoke.load(Ordering::Relaxed);
+        };
         let allowed = if spoke { limits.idle } else { limits.first_request };
-        let quiet_since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match quiet_since + allowed {
+        match since + allowed {
             end if end > now => Patience::Until(end),
             _ if spoke => Patience::Idle,
             _ => Patience::NeverSpoke,

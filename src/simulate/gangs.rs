@@ -33,8 +33,10 @@ impl Gangs {
         commitments: &Commitments,
         settings: &Settings,
     ) {
-        let Ok(Some(gang)) = &pod.gang else { return };
-        let seen = self.0.entry(at(pod, gang)).or_insert_with(|| Seen {
+        let (Ok(Some(gang)), Some(at)) = (&pod.gang, pod.gang_ref()) else {
+            return;
+        };
+        let seen = self.0.entry(at).or_insert_with(|| Seen {
             size: gang.size,
             fewest: fewest_domains(pod, snapshot, commitments, settings),
             ..Seen::default()
@@ -50,8 +52,7 @@ impl Gangs {
         snapshot: &ClusterSnapshot,
         settings: &Settings,
     ) {
-        let Ok(Some(gang)) = &pod.gang else { return };
-        let Some(seen) = self.0.get_mut(&at(pod, gang)) else {
+        let Some(seen) = pod.gang_ref().and_then(|at| self.0.get_mut(&at)) else {
             return;
         };
         seen.placed += 1;
@@ -79,12 +80,5 @@ impl Gangs {
                 domains_min: seen.fewest,
             })
             .collect()
-    }
-}
-
-fn at(pod: &Pod, gang: &crate::decide::pod::Gang) -> GangRef {
-    GangRef {
-        namespace: pod.at.namespace.clone(),
-        name: gang.name.clone(),
     }
 }

@@ -419,19 +419,10 @@ impl State {
     }
 
     fn change_gang(&mut self, pod: &Pod, change: impl FnOnce(&mut Members, &PodUid)) {
-        let Ok(Some(gang)) = &pod.gang else { return };
-        let at = GangRef {
-            namespace: pod.at.namespace.clone(),
-            name: gang.name.clone(),
-        };
-        let mut members = self
-            .snapshot
-            .gangs
-            .get(&at)
-            .map(|members| Members::clone(members))
-            .unwrap_or_default();
-        change(&mut members, &pod.at.uid);
-        self.snapshot.set_members(at, members);
+        if let Some(gang) = pod.gang_ref() {
+            self.snapshot
+                .change_members(gang, |members| change(members, &pod.at.uid));
+        }
     }
 
     /// A NetworkAttachmentDefinition speaks for itself; a SpiderMultusConfig only until it has been made into one.

@@ -101,7 +101,7 @@ impl Question<'_> {
     /// Of the VFs that the pod asks for, on the node at a place: in use, and offered.
     fn use_of(&self, place: usize) -> (u64, u64) {
         if let Some(ground) = self.ground {
-            return ground.use_of(place);
+            return ground.standing(place).map_or((0, 0), |standing| standing.use_of);
         }
         let Some(node) = self.roster().node(place) else {
             return (0, 0);

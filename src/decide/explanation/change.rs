@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::hurdle::{Shown, thousandths};
 use crate::decide::amounts::{Amounts, ONE};
 use crate::decide::annotation;
-use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::Commitments;
 use crate::decide::fabric::RailState;
 use crate::decide::links::BadLink;
@@ -259,10 +259,12 @@ fn end(snapshot: &mut ClusterSnapshot, at: &PodRef, node: &NodeName) {
         return;
     };
     release(snapshot, &pod, node);
-    change_members(snapshot, &pod, |members| {
-        members.bound.remove(&at.uid);
-        members.ended.insert(at.uid.clone());
-    });
+    if let Some(gang) = pod.gang_ref() {
+        snapshot.change_members(gang, |members| {
+            members.bound.remove(&at.uid);
+            members.ended.insert(at.uid.clone());
+        });
+    }
 }
 
 /// The cluster as it would be if this bound pod were still to be placed: for asking where it would go now.
@@ -271,10 +273,12 @@ pub(super) fn unbound(snapshot: &ClusterSnapshot, pod: &Pod) -> (ClusterSnapshot
     let mut pod = pod.clone();
     if let Phase::Bound(node) = &pod.phase {
         release(&mut snapshot, &pod, node);
-        change_members(&mut snapshot, &pod, |members| {
-            members.bound.remove(&pod.at.uid);
-            members.pending.insert(pod.at.uid.clone());
-        });
+        if let Some(gang) = pod.gang_ref() {
+            snapshot.change_members(gang, |members| {
+                members.bound.remove(&pod.at.uid);
+                members.pending.insert(pod.at.uid.clone());
+            });
+        }
     }
     pod.phase = Phase::Pending { refused: false };
     (snapshot, pod)
@@ -285,10 +289,7 @@ fn release(snapshot: &mut ClusterSnapshot, pod: &Pod, node: &NodeName) {
     let uid = &pod.at.uid;
     snapshot.bound.remove_mut(uid);
     snapshot.unallocated.remove_mut(uid);
-    if let Some(mut used) = snapshot.used.get(node).map(|used| Amounts::clone(used)) {
-        used.take(&pod.takes);
-        snapshot.used.insert_mut(node.clone(), Arc::new(used));
-    }
+    snapshot.change_use(node, |used| used.take(&pod.takes));
     let holding: Vec<PoolName> = snapshot
         .pools
         .values()
@@ -305,21 +306,6 @@ fn release(snapshot: &mut ClusterSnapshot, pod: &Pod, node: &NodeName) {
             facts.free = facts.free.saturating_add(u64::from(held));
         });
     }
-}
-
-fn change_members(snapshot: &mut ClusterSnapshot, pod: &Pod, change: impl FnOnce(&mut Members)) {
-    let Ok(Some(gang)) = &pod.gang else { return };
-    let at = GangRef {
-        namespace: pod.at.namespace.clone(),
-        name: gang.name.clone(),
-    };
-    let mut members = snapshot
-        .gangs
-        .get(&at)
-        .map(|members| Members::clone(members))
-        .unwrap_or_default();
-    change(&mut members);
-    snapshot.set_members(at, members);
 }
 
 impl fmt::Display for Change {

@@ -323,7 +323,6 @@ fn gang_standing(
     let mut rooms = Vec::new();
     for level in 0..tiers.count() {
         let settled = gang::settled(&standing, level, tiers, snapshot);
-        let domains = tiers.domains(level, snapshot);
         let mut against: BTreeMap<Domain, BTreeMap<String, usize>> = BTreeMap::new();
         for (name, hurdle) in hurdles {
             let labels = snapshot.nodes.get(name).map(|node| &node.labels);
@@ -335,7 +334,7 @@ fn gang_standing(
         for room in gang::rooms(&standing, level, &roster, &placement) {
             rooms.push(DomainRoom {
                 tier: tiers.key(level).unwrap_or_default().to_owned(),
-                nodes: domains.get(&room.domain).map_or(0, Vec::len),
+                nodes: gang::nodes_of(&room.domain, level, &roster).len(),
                 slots: room.slots,
                 takes: room.takes(),
                 settled: settled.as_ref() == Some(&room.domain),

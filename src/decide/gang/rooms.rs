@@ -235,7 +235,7 @@ pub fn places_with(
     if slots == 0 || promised.times(&pools, 1, placement.snapshot()) == 0 {
         return None;
     }
-    promised.add_all(&pools, 1);
+    promised.add_all(pools.iter(), 1);
     let own = Place {
         node: first.name.clone(),
         pods: 1,
@@ -274,7 +274,7 @@ fn fill<'n>(
             .is_some_and(|(sets, ..)| Arc::ptr_eq(sets, &pools) || *sets == pools);
         if !same {
             if let Some((sets, _, given)) = &last {
-                promised.add_all(sets, *given);
+                promised.add_all(sets.iter(), *given);
             }
             let more = promised.times(&pools, left, placement.snapshot());
             last = Some((Arc::clone(&pools), more, 0));

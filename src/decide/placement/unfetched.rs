@@ -7,33 +7,9 @@ use crate::decide::claim::{Claim, claim};
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::names::{NodeName, PodUid, PoolName};
 use crate::decide::pod::Pod;
-use crate::decide::pool::Pool;
 use crate::decide::reason::Refusal;
 use crate::decide::settings::Settings;
 use crate::decide::supply::PoolSet;
-
-/// Of the addresses promised to a pod, those that the pools' records do not show for it.
-pub(super) fn not_yet_held(promised: &[PoolSet], uid: &PodUid, snapshot: &ClusterSnapshot) -> Vec<PoolSet> {
-    let mut held: BTreeMap<&PoolName, u32> = BTreeMap::new();
-    for name in promised.iter().flatten() {
-        let facts = snapshot
-            .pools
-            .get(name)
-            .and_then(|pool| pool.reading.as_ref().ok());
-        if let Some(count) = facts.and_then(|facts| facts.holders.get(uid)) {
-            held.insert(name, *count);
-        }
-    }
-    let mut is_held = |set: &PoolSet| {
-        let left = set
-            .iter()
-            .find(|name| held.get(name).is_some_and(|left| *left > 0));
-        left.and_then(|name| held.get_mut(name))
-            .map(|left| *left -= 1)
-            .is_some()
-    };
-    promised.iter().filter(|set| !is_held(set)).cloned().collect()
-}
 
 /// The addresses of `pod`, bound to `node`, that Spiderpool's records do not show yet: each by the pools it can
 /// come from. A pod whose claim cannot be worked out gets no address, so it is waited for in vain.
@@ -43,11 +19,12 @@ pub fn unfetched(
     node: &NodeName,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
-) -> Vec<PoolSet> {
-    unfetched_of(claim(pod, snapshot, settings), node, snapshot)
+) -> Arc<[PoolSet]> {
+    let known = snapshot.unfetched.get(&pod.at.uid).cloned();
+    known.unwrap_or_else(|| unfetched_of(claim(pod, snapshot, settings), node, snapshot).into())
 }
 
-/// The same of a pod whose claim was worked out already.
+/// The same, worked out from the pod's claim.
 #[must_use]
 pub fn unfetched_of(
     claim: Result<Claim, Refusal>,
@@ -57,35 +34,57 @@ pub fn unfetched_of(
     let Ok(claim) = claim else {
         return Vec::new();
     };
-    // Who has an address is asked of the pools as they are now: a claim that was kept has those of before.
-    let now = |pool: &Arc<Pool>| snapshot.pools.get(&pool.name).cloned();
-    let mut records: BTreeMap<PoolName, u32> = BTreeMap::new();
-    if snapshot.holding.is_empty() || snapshot.holding.contains_key(&claim.pod.uid) {
-        let candidates = claim.demands.iter().flat_map(|demand| &demand.candidates);
-        for pool in candidates.filter_map(now) {
-            let facts = pool.reading.as_ref().ok();
-            if let Some(held) = facts.and_then(|facts| facts.holders.get(&claim.pod.uid)) {
-                records.insert(pool.name.clone(), *held);
-            }
+    let candidates = claim.demands.iter().flat_map(|demand| &demand.candidates);
+    let mut held = Held::of(&claim.pod.uid, candidates.map(|pool| &pool.name), snapshot);
+    let missing = claim
+        .demands
+        .iter()
+        .filter(|demand| !held.take(demand.candidates.iter().map(|pool| &pool.name)));
+    // A node that is gone cannot say which pools are its own; all of them are the cautious answer.
+    let pools = missing.map(|demand| {
+        snapshot.nodes.get(node).map_or_else(
+            || demand.candidates.iter().map(|pool| pool.name.clone()).collect(),
+            |node| demand.on(node),
+        )
+    });
+    pools.collect()
+}
+
+/// Of the addresses promised to a pod, those that the records do not show for it.
+pub(super) fn not_yet_held<'p>(
+    promised: &'p [PoolSet],
+    uid: &PodUid,
+    snapshot: &ClusterSnapshot,
+) -> impl Iterator<Item = &'p PoolSet> {
+    let mut held = Held::of(uid, promised.iter().flatten(), snapshot);
+    promised.iter().filter(move |set| !held.take(set.iter()))
+}
+
+/// How many addresses of each pool the records show for a pod. The pools are asked as they are now: a claim that was kept
+/// has those of before.
+struct Held<'n>(BTreeMap<&'n PoolName, u32>);
+
+impl<'n> Held<'n> {
+    fn of(uid: &PodUid, pools: impl Iterator<Item = &'n PoolName>, snapshot: &ClusterSnapshot) -> Self {
+        // The index says at once of nearly all pods that they hold nothing; a snapshot without it says it of none.
+        if !snapshot.holding.is_empty() && !snapshot.holding.contains_key(uid) {
+            return Self(BTreeMap::new());
         }
+        let held = pools.filter_map(|name| {
+            let facts = snapshot.pools.get(name)?.reading.as_ref().ok()?;
+            Some((name, *facts.holders.get(uid)?))
+        });
+        Self(held.collect())
     }
-    let mut sets = Vec::new();
-    for demand in claim.demands.iter() {
-        let mut fetched = false;
-        for pool in &demand.candidates {
-            if let Some(left) = records.get_mut(&pool.name).filter(|left| **left > 0) {
+
+    /// Takes an address of one of these pools away, if there is one.
+    fn take<'a>(&mut self, mut pools: impl Iterator<Item = &'a PoolName>) -> bool {
+        pools.any(|name| match self.0.get_mut(name) {
+            Some(left) if *left > 0 => {
                 *left -= 1;
-                fetched = true;
-                break;
+                true
             }
-        }
-        if !fetched {
-            // A node that is gone cannot say which pools are its own; all of them are the cautious answer.
-            sets.push(snapshot.nodes.get(node).map_or_else(
-                || demand.candidates.iter().map(|pool| pool.name.clone()).collect(),
-                |node| demand.on(node),
-            ));
-        }
+            _ => false,
+        })
     }
-    sets
 }

@@ -34,6 +34,8 @@ pub(in crate::decide) struct Standing {
     pub(in crate::decide) vfs: Result<(Load, Option<Box<BadLink>>), Arc<Refusal>>,
     /// Where the addresses would come from: the number of a [`Class`].
     pub(in crate::decide) pools: Result<usize, Arc<Refusal>>,
+    /// Of the VFs that the claim asks for: in use, and offered.
+    pub(in crate::decide) use_of: (u64, u64),
 }
 
 /// Nodes on which addresses come from the same pools.

@@ -62,18 +62,7 @@ impl State {
 
     /// Something more or less is taken of a node.
     pub(super) fn change_use(&mut self, node: &NodeName, change: impl FnOnce(&mut Amounts)) {
-        let mut used = self
-            .snapshot
-            .used
-            .get(node)
-            .map(|used| Amounts::clone(used))
-            .unwrap_or_default();
-        change(&mut used);
         self.snapshot.changes.of(node);
-        if used.is_empty() {
-            self.snapshot.used.remove_mut(node);
-        } else {
-            self.snapshot.used.insert_mut(node.clone(), Arc::new(used));
-        }
+        self.snapshot.change_use(node, change);
     }
 }
