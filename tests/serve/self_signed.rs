@@ -3,7 +3,9 @@
 //! control plane.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::BufReader;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::common::value;
@@ -43,7 +45,12 @@ const LATENCY: Duration = Duration::from_millis(200);
 
 /// The two objects, and how often each was written.
 #[derive(Clone)]
-struct Api(Arc<Mutex<Objects>>, broadcast::Sender<Value>);
+struct Api {
+    objects: Arc<Mutex<Objects>>,
+    changes: broadcast::Sender<Value>,
+    /// Whether calls are accepted and never answered.
+    stalled: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 struct Objects {
@@ -56,10 +63,15 @@ struct Objects {
 
 impl Api {
     fn new() -> Self {
-        Self(Arc::default(), broadcast::channel(100).0)
+        Self {
+            objects: Arc::default(),
+            changes: broadcast::channel(100).0,
+            stalled: Arc::default(),
+        }
     }
 
     fn client(&self) -> kube::Client {
+        let stalled = Arc::clone(&self.stalled);
         let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
         let routes = Router::new()
             .route(
@@ -77,15 +89,21 @@ impl Api {
             )
             .fallback(async || status(StatusCode::NOT_FOUND))
             .with_state(self.clone())
-            .layer(middleware::from_fn(async |request: Request, next: Next| {
-                sleep(LATENCY).await;
-                next.run(request).await
+            .layer(middleware::from_fn(move |request: Request, next: Next| {
+                let stalled = stalled.load(Ordering::Relaxed);
+                async move {
+                    sleep(LATENCY).await;
+                    if stalled {
+                        pending::<()>().await;
+                    }
+                    next.run(request).await
+                }
             }));
         kube::Client::new(routes, "default")
     }
 
     fn with<T>(&self, see: impl FnOnce(&mut Objects) -> T) -> T {
-        see(&mut self.0.lock().unwrap())
+        see(&mut self.objects.lock().unwrap())
     }
 
     /// As `kubectl apply` of a manifest does it: the bundle is gone.
@@ -98,7 +116,7 @@ impl Api {
             });
             objects.store_configuration(configuration)
         });
-        let _nobody_watches = self.1.send(applied);
+        let _nobody_watches = self.changes.send(applied);
     }
 
     fn store_secret(&self, entries: &Value, labels: &Value) {
@@ -220,7 +238,7 @@ async fn patch_configuration(State(api): State<Api>, Json(patch): Json<json_patc
     let Some(patched) = patched else {
         return status(StatusCode::UNPROCESSABLE_ENTITY);
     };
-    let _nobody_watches = api.1.send(patched.clone());
+    let _nobody_watches = api.changes.send(patched.clone());
     Json(patched).into_response()
 }
 
@@ -237,7 +255,7 @@ async fn list_configurations(State(api): State<Api>, Query(query): Query<ListQue
         let items: Vec<Value> = api.with(|objects| objects.configuration.clone().into_iter().collect());
         return Json(json!({"metadata": {"resourceVersion": "1"}, "items": items})).into_response();
     }
-    let changes = futures::stream::unfold(api.1.subscribe(), |mut changes| async {
+    let changes = futures::stream::unfold(api.changes.subscribe(), |mut changes| async {
         let object = changes.recv().await.ok()?;
         let event = format!("{}\n", json!({"type": "MODIFIED", "object": object}));
         Some((Ok::<_, Infallible>(Bytes::from(event)), changes))
@@ -255,6 +273,10 @@ struct Replica {
 
 impl Replica {
     fn start(api: &Api) -> Self {
+        Self::start_with(api, LIFETIMES)
+    }
+
+    fn start_with(api: &Api, lifetimes: CertificateLifetimes) -> Self {
         let readiness = Readiness::new();
         let metrics = Arc::new(Metrics::new());
         let shown = ShownCertificate::new(
@@ -269,7 +291,7 @@ impl Replica {
                 configuration_name: "pointsman".to_owned(),
                 service_name: "hook".to_owned(),
             },
-            lifetimes: LIFETIMES,
+            lifetimes,
             shown: Arc::clone(&shown),
             trusted: readiness.condition("the webhook configuration trusts the certificate"),
             metrics: Arc::clone(&metrics),
@@ -456,4 +478,29 @@ async fn damage_is_mended_only_where_the_secret_is_ours() {
         assert_eq!(api.writes().0 > 0, mended, "{mark}");
         assert_eq!(replica.failures() != "0", !mended, "{mark}");
     }
+}
+
+/// In real time, because a leaf goes by the wall clock.
+#[tokio::test]
+async fn a_leaf_is_renewed_in_time_while_the_api_server_does_not_answer() {
+    let api = Api::new();
+    api.apply_configuration();
+    let lifetimes = CertificateLifetimes {
+        leaf: Duration::from_secs(3),
+        ..LIFETIMES
+    };
+    let replica = Replica::start_with(&api, lifetimes);
+    while !replica.readiness.is_ready() {
+        sleep(LATENCY).await;
+    }
+    let bundle = api.bundle();
+    api.stalled.store(true, Ordering::Relaxed);
+    // All that was issued before the stall is over then.
+    sleep(lifetimes.leaf + LATENCY * 2).await;
+    let trusted = async {
+        while !replica.is_trusted_by(&bundle).await {
+            sleep(LATENCY).await;
+        }
+    };
+    timeout(A_WHILE, trusted).await.expect("the leaf has expired");
 }

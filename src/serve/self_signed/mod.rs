@@ -8,6 +8,9 @@
 //! Why no replica can undo what another wrote: a round reads the configuration first and the Secret after it.
 //! If another replica changed the configuration since, our patch is refused; if it did so before, it had
 //! written the Secret even earlier, and we read that.
+//!
+//! A certificate that comes to its end is renewed by the CA that signed it, and that takes no answer of the API
+//! server: it must not expire because that one is slow.
 
 pub mod authority;
 pub mod bundle;
@@ -34,7 +37,7 @@ use crate::config::{CertificateLifetimes, WebhookObjects};
 use crate::decide::names::NamespaceName;
 use crate::telemetry::logging::key;
 use crate::telemetry::metrics::Metrics;
-use authority::{AuthorityError, Leaf};
+use authority::{Authority, AuthorityError, Leaf};
 use objects::{ApiError, Objects, Written};
 use trust::{Step, Trust, Why};
 
@@ -115,7 +118,7 @@ enum Setback {
     Api(#[from] ApiError),
     #[error(transparent)]
     Making(#[from] AuthorityError),
-    #[error("the API server did not answer within {ROUND:?}")]
+    #[error("the API server did not answer in time")]
     Silent,
 }
 
@@ -144,6 +147,7 @@ impl SelfSigned {
             metrics,
             held: None,
             leaf: None,
+            signer: None,
             in_place: None,
             complaint: None,
         };
@@ -175,6 +179,8 @@ struct Keeper {
     /// The CA as last read or written; written again if the Secret disappears.
     held: Option<Trust>,
     leaf: Option<Leaf>,
+    /// What signed the leaf; not what is held while a new CA settles.
+    signer: Option<Arc<Authority>>,
     /// The bundle that all configurations had, and since when.
     in_place: Option<(Vec<u8>, Instant)>,
     /// What went wrong in the looks just before this one, and in how many.
@@ -184,17 +190,45 @@ struct Keeper {
 impl Keeper {
     /// One look at all objects and whatever it makes necessary; the answer is when to look again.
     async fn look(&mut self) -> Duration {
-        let outcome = timeout(ROUND, self.round()).await.unwrap_or(Err(Setback::Silent));
-        match outcome {
-            Ok(()) => {
-                self.complaint = None;
-                self.pause(Timestamp::now())
-            }
-            Err(setback) => {
-                self.complain(setback.to_string());
-                PERIOD
-            }
+        match self.renew_and_round().await {
+            Ok(()) => self.complaint = None,
+            Err(setback) => self.complain(setback.to_string()),
         }
+        self.pause(Timestamp::now())
+    }
+
+    async fn renew_and_round(&mut self) -> Result<(), Setback> {
+        let now = Timestamp::now();
+        self.renew_leaf(now)?;
+        let due = self.leaf.as_ref().and_then(|leaf| {
+            let renewal = leaf.certificate.validity().renewal();
+            Duration::try_from(renewal.duration_since(now)).ok()
+        });
+        // A round that waits for an answer when the leaf is due makes way for the renewal.
+        let limit = due.map_or(ROUND, |due| due.clamp(LEAST_PERIOD, ROUND));
+        timeout(limit, self.round()).await.unwrap_or(Err(Setback::Silent))
+    }
+
+    /// Renews a leaf that is due by the CA that signed it, whatever the Secret holds by now: as long as that CA
+    /// is valid, it is in the bundle.
+    fn renew_leaf(&mut self, now: Timestamp) -> Result<(), AuthorityError> {
+        let (Some(leaf), Some(signer)) = (&self.leaf, self.signer.clone()) else {
+            return Ok(());
+        };
+        let (of_leaf, of_signer) = (leaf.certificate.validity(), signer.root().validity());
+        // A leaf that lives as long as its CA gains nothing.
+        if of_leaf.renewal() > now || !of_signer.holds(now) || of_leaf.until >= of_signer.until {
+            return Ok(());
+        }
+        self.issue(signer, now)
+    }
+
+    fn issue(&mut self, signer: Arc<Authority>, now: Timestamp) -> Result<(), AuthorityError> {
+        let leaf = signer.issue(&self.names, now, self.lifetimes.leaf)?;
+        self.shown.show(&leaf.certificate, now);
+        self.leaf = Some(leaf);
+        self.signer = Some(signer);
+        Ok(())
     }
 
     /// Once may be a race with another replica, which the next look settles. The second time in a row it is a
@@ -229,9 +263,7 @@ impl Keeper {
             .collect();
         let settled = self.settled(&bundle, patches.is_empty());
         if trust.leaf_is_due(self.leaf.as_ref(), settled, now) {
-            let leaf = trust.authority.issue(&self.names, now, self.lifetimes.leaf)?;
-            self.shown.show(&leaf.certificate, now);
-            self.leaf = Some(leaf);
+            self.issue(Arc::clone(&trust.authority), now)?;
         }
         self.held = Some(trust);
         for (one, patch) in patches {
@@ -270,15 +302,16 @@ impl Keeper {
                     return Err(Setback::Refused { secret, why });
                 }
             };
-            let trust = match (&why, self.held.take()) {
+            let made;
+            let trust = match (&why, &self.held) {
                 // What other replicas show is signed by it: nobody notices that the Secret was gone.
                 (Why::Missing | Why::Damaged(_), Some(held)) if held.is_fresh(now) => held,
-                _ => Trust::new(previous, now, self.lifetimes.authority)?,
+                _ => {
+                    made = Trust::new(previous, now, self.lifetimes.authority)?;
+                    &made
+                }
             };
-            let written = self.objects.write_secret(existing, &trust).await;
-            // After an error it may have been written all the same; then it is the same one that is written again.
-            let trust = self.held.insert(trust);
-            match written? {
+            match self.objects.write_secret(existing, trust).await? {
                 Written::Overtaken => {
                     debug!({ key::OBJECT } = %self.objects.secret(), "another replica was faster");
                 }

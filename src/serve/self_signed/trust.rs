@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -23,7 +24,7 @@ pub(super) const OUR_ENTRIES: [&str; 3] = [CERTIFICATE, KEY, PREVIOUS];
 #[derive(Debug)]
 pub struct Trust {
     /// Signs new leaves.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     /// The CA before it: leaves of replicas that have not changed over yet.
     pub previous: Option<Root>,
 }
@@ -98,7 +99,10 @@ impl Found {
         let previous = Root::from_pem(entry(PREVIOUS)).ok();
         match Authority::from_pem(entry(CERTIFICATE), entry(KEY)) {
             Ok(authority) => Self::Trust {
-                trust: Trust { authority, previous },
+                trust: Trust {
+                    authority: Arc::new(authority),
+                    previous,
+                },
                 ours,
             },
             Err(error) => Self::Damaged {
@@ -154,7 +158,7 @@ impl Trust {
     /// When the crypto library refuses.
     pub fn new(previous: Option<Root>, now: Timestamp, lifetime: Duration) -> Result<Self, AuthorityError> {
         Ok(Self {
-            authority: Authority::new(now, lifetime)?,
+            authority: Arc::new(Authority::new(now, lifetime)?),
             previous,
         })
     }
