@@ -118,7 +118,7 @@ fn metrics(query: &str) -> BTreeSet<String> {
 
 #[test]
 fn rules_and_dashboard_ask_for_metrics_that_exist() {
-    let table = read("docs/metrics.md");
+    let table = read("README.md");
     let ours: BTreeSet<&str> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
