@@ -23,6 +23,11 @@ DEMO := manifests/examples/demo
 # Inside target/, which is not tracked.
 DIST := target/bundle
 HOST_ARCHITECTURE := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+OTHER_ARCHITECTURE := $(if $(filter arm64,$(HOST_ARCHITECTURE)),amd64,arm64)
+OTHER_MACHINE := $(if $(filter arm64,$(HOST_ARCHITECTURE)),x86_64,aarch64)
+# A compiler for the architecture that this machine is not of, and what runs its programs here.
+CROSS_PACKAGES := gcc-$(subst _,-,$(OTHER_MACHINE))-linux-gnu libc6-dev-$(OTHER_ARCHITECTURE)-cross
+EMULATOR := qemu-$(OTHER_MACHINE)-static
 
 # One sentence for each thing that a fresh machine may lack; nothing is skipped because of it.
 missing = { echo "pointsman: $(1)" >&2; exit 1; }
@@ -33,6 +38,16 @@ go = command -v go >/dev/null || $(call missing,Go is missing: install 1.26 or l
 
 bundle_tools = command -v git >/dev/null || $(call missing,git is missing: install it with 'apt-get install git'.); \
 	test -e "$$(cc -print-file-name=libc.a)" || $(call missing,the static C library is missing: install it with 'apt-get install libc6-dev'.)
+
+# The other architecture, where the machine lets itself be fitted for it; where not, packaging/bundle says what it leaves out.
+cross_tools = { command -v rustup >/dev/null && rustup target add $(OTHER_MACHINE)-unknown-linux-gnu; } >/dev/null 2>&1 || true; \
+	[ -e "$$($(OTHER_MACHINE)-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" ] || { [ "$$(id -u)" = 0 ] && \
+	command -v apt-get >/dev/null && { apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CROSS_PACKAGES); } >&2; } || true
+
+emulator = [ ! -e $(DIST)/pointsman-*/bin/pointsman-linux-$(OTHER_ARCHITECTURE) ] || command -v $(EMULATOR) >/dev/null \
+	|| { apt-get update && apt-get install -y --no-install-recommends qemu-user-static; } >/dev/null 2>&1 \
+	|| $(call missing,$(EMULATOR) is missing: install it with 'apt-get install qemu-user-static'.)
 
 # A real OpenSM on a simulated fabric. Debian packages: root gets them installed, others are told.
 fabric_tools = export PATH="$$PATH:/usr/sbin:/sbin"; \
@@ -148,7 +163,7 @@ packaging: tools ## Chart, manifests, rules and dashboard, judged by Helm, kubec
 # The second assembly has to give the same bytes; `make bundle-reproducible` builds the binary again, too.
 .PHONY: bundle
 bundle: ## One file for installing without a network: image, chart, manifests, dashboards, checksums
-	@$(rust); $(bundle_tools)
+	@$(rust); $(bundle_tools); $(cross_tools)
 	@mkdir -p $(DIST)
 	packaging/bundle $(DIST)
 	@again=$$(mktemp -d); trap 'rm -rf "$$again"' EXIT; packaging/bundle "$$again" >/dev/null; \
@@ -156,6 +171,7 @@ bundle: ## One file for installing without a network: image, chart, manifests, d
 
 .PHONY: bundle-test
 bundle-test: bundle tools ## Unpack the bundle, check its image with crane, run the binary from it
+	@$(emulator)
 	POINTSMAN_BUNDLE=$(abspath $(DIST)) cargo test --test bundle
 
 # From a copy of the sources in another folder, with nothing built before: as long as two release builds.

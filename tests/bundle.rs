@@ -131,16 +131,27 @@ fn what_is_in_it_is_what_is_in_the_repository() {
     assert!(!names.contains("proptest"), "only tests need it");
 }
 
+/// A number in the header of a program for Linux, which is of 64 bits and has the lowest byte first.
+fn number(elf: &[u8], at: usize, length: usize) -> usize {
+    assert_eq!(elf[..6], *b"\x7fELF\x02\x01");
+    let bytes = elf[at..at + length].iter().rev();
+    bytes.fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
+}
+
 /// The first program header that asks for an interpreter, the dynamic linker.
 fn asks_for_a_linker(elf: &[u8]) -> bool {
-    const INTERPRETER: u32 = 3;
-    assert_eq!(elf[..5], *b"\x7fELF\x02", "64 bits");
-    let number = |at: usize, length: usize| {
-        let bytes = elf[at..at + length].iter().rev();
-        bytes.fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
-    };
-    let (headers, size, count) = (number(32, 8), number(54, 2), number(56, 2));
-    (0..count).any(|index| u32::try_from(number(headers + index * size, 4)) == Ok(INTERPRETER))
+    const INTERPRETER: usize = 3;
+    let (headers, size, count) = (number(elf, 32, 8), number(elf, 54, 2), number(elf, 56, 2));
+    (0..count).any(|index| number(elf, headers + index * size, 4) == INTERPRETER)
+}
+
+/// The machine that a program is for, as images call it.
+fn machine(elf: &[u8]) -> &'static str {
+    match number(elf, 18, 2) {
+        62 => "amd64",
+        183 => "arm64",
+        other => panic!("e_machine is {other}"),
+    }
 }
 
 #[test]
@@ -209,6 +220,73 @@ fn a_registry_takes_the_image_and_the_binary_in_it_needs_nothing() {
     assert_eq!(code, Some(1));
     let placed = report["pods"].as_array().unwrap().iter();
     assert!(placed.filter(|pod| pod["placement"]["node"].is_string()).count() >= 8);
+}
+
+/// Those that the index offers, each with a static program for it, which runs. A bundle may lack the architecture for which
+/// the machine that made it had no compiler; `make bundle` says so.
+#[test]
+fn each_architecture_in_the_index_has_its_own_program() {
+    let (folder, bundle) = unpacked();
+    let layout = folder.path().join("layout");
+    unpack(
+        &bundle.join(format!("image/pointsman-{VERSION}.oci.tar")),
+        &layout,
+    );
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().unwrap();
+        layout.join("blobs").join(digest.replace(':', "/"))
+    };
+    let index = json(blob(&json(layout.join("index.json"))["manifests"][0]));
+    let mut offered = BTreeSet::new();
+    for manifest in index["manifests"].as_array().unwrap() {
+        let platform = &manifest["platform"];
+        assert_eq!(platform["os"], "linux");
+        let architecture = platform["architecture"].as_str().unwrap();
+        assert!(offered.insert(format!("pointsman-linux-{architecture}")));
+        let manifest = json(blob(manifest));
+        assert_eq!(json(blob(&manifest["config"]))["architecture"], architecture);
+        let [layer] = manifest["layers"].as_array().unwrap().as_slice() else {
+            panic!("one layer")
+        };
+        let image_root = folder.path().join(architecture);
+        unpack(&blob(layer), &image_root);
+        let program = image_root.join("pointsman");
+        let binary = fs::read(&program).unwrap();
+        assert_eq!(machine(&binary), architecture);
+        assert!(!asks_for_a_linker(&binary), "{architecture} is not static");
+        let alone = bundle.join(format!("bin/pointsman-linux-{architecture}"));
+        assert_eq!(binary, fs::read(alone).unwrap());
+
+        let mut command = if architecture == ARCHITECTURE {
+            Command::new(&program)
+        } else {
+            let emulator = match architecture {
+                "arm64" => "qemu-aarch64-static",
+                _ => "qemu-x86_64-static",
+            };
+            let mut command = Command::new(emulator);
+            command.arg(&program);
+            command
+        };
+        let output = command
+            .args(["simulate", "-o", "json"])
+            .arg(bundle.join("manifests/examples/demo"))
+            .output()
+            .unwrap_or_else(|error| {
+                panic!("{architecture}: {error}: install it with 'apt-get install qemu-user-static'")
+            });
+        // As above: some are meant to be turned down.
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["pods"].as_array().unwrap().len() >= 8);
+    }
+    assert_eq!(offered, files(&bundle.join("bin")));
+    assert!(offered.contains(&format!("pointsman-linux-{ARCHITECTURE}")));
 }
 
 #[test]
