@@ -1,7 +1,8 @@
 //! Gangs that have begun: some of their pods are bound, and others wait. One that must run in one domain and never gets
 //! whole is worth nothing and keeps others out. So where all that it still needs has room there, the room is held for as
 //! long as its pods wait, also after a restart, and after places were given up because its pods came late. What is
-//! held for gangs that have not begun gives way: another extender may have led in between, which did not know of it.
+//! held for gangs that have not begun gives way: another extender may have led in between, which did not know of it. So after
+//! a pause even what is held for gangs that have begun is worked out anew.
 //! Where only a part has room it is held for as long as gangs' places are, because a node or a pool may be away for a
 //! moment only, and then no longer: another gang may be whole with it.
 
@@ -23,6 +24,7 @@ pub(super) fn hold_the_rest(
     settings: &Settings,
     now: Instant,
 ) {
+    book.asked(now);
     // A pass over all nodes and pools, and only where a gang is short.
     let mut supply = None;
     for at in &snapshot.begun {
@@ -30,7 +32,7 @@ pub(super) fn hold_the_rest(
             continue;
         };
         let waiting = waiting(members, book);
-        if book.held_for(at) >= waiting {
+        if book.held_for(at) >= waiting && (waiting == 0 || !book.is_doubted(at)) {
             continue;
         }
         let supply = *supply.get_or_insert_with(|| Supply::of(snapshot));
@@ -74,8 +76,8 @@ fn hold_one(
     {
         return ledger.hold_whole(book, gang.clone(), hold.clone(), now);
     }
-    let (surveys, commitments) = book.deciding();
-    let (yielding, others) = not_begun(commitments, snapshot);
+    let (yielding, others) = without_right(book, snapshot);
+    let (surveys, _) = book.deciding();
     if !yielding.is_empty()
         && let Some((gang, hold)) = decide_by(surveys, pod, &everywhere, snapshot, &others, settings).gang
         && hold.pods() >= waiting
@@ -90,8 +92,10 @@ fn hold_one(
     }
 }
 
-/// The gangs that keep others out of places and of whose pods none is bound or about to be, and the promises without them.
-fn not_begun(commitments: &Commitments, snapshot: &ClusterSnapshot) -> (Vec<GangRef>, Commitments) {
+/// The gangs that keep others out of places and of whose pods none is bound or about to be, or whose places are in doubt;
+/// and the promises without them.
+fn without_right(book: &Book, snapshot: &ClusterSnapshot) -> (Vec<GangRef>, Commitments) {
+    let commitments = book.commitments();
     let has_begun = |gang: &GangRef| {
         snapshot.gangs.get(gang).is_some_and(|members| {
             let promised = |uid: &PodUid| commitments.node_of(uid).is_some();
@@ -100,7 +104,7 @@ fn not_begun(commitments: &Commitments, snapshot: &ClusterSnapshot) -> (Vec<Gang
     };
     let gangs = commitments.gangs.iter();
     let yielding: Vec<GangRef> = gangs
-        .filter(|(gang, hold)| !hold.soft && !has_begun(gang))
+        .filter(|(gang, hold)| !hold.soft && (book.is_doubted(gang) || !has_begun(gang)))
         .map(|(gang, _)| gang.clone())
         .collect();
     let mut others = commitments.clone();
@@ -272,6 +276,103 @@ mod tests {
             [before, book.held_for(&at), book.held_for(&begun)]
         });
         assert_eq!(held, [3, 0, 3]);
+    }
+
+    #[test]
+    fn after_a_pause_the_rest_of_a_gang_is_held_where_another_extender_left_room_for_it() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = Cluster::with_rails(1).node_in("a1", 4, "a").node_in("a2", 4, "a");
+        let gang = cluster.gang("g", 4, &required);
+        let cluster = cluster.bound_of_gang("g-0", "a1", "g");
+        let cluster = gang.into_iter().skip(1).fold(cluster, Cluster::pending);
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(cluster.snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let (began, settings) = (Instant::now(), Settings::default());
+        let held_on = |now| {
+            ledger.decide(now, |snapshot, book| {
+                hold_the_rest(&ledger, book, snapshot, &settings, now);
+                let hold = book.commitments().gangs.values().next().unwrap();
+                let places = hold.places.iter();
+                let on: Vec<_> = places.map(|place| (place.node.to_string(), place.pods)).collect();
+                on
+            })
+        };
+        assert_eq!(held_on(began), [("a1".to_owned(), 3)]);
+        // Its scheduler did not know of these places.
+        let cluster = ["x", "y", "z"]
+            .iter()
+            .fold(cluster, |cluster, pod| cluster.bound(pod, "a1"));
+        published.store(Arc::new(cluster.snapshot()));
+        let asked_at_once = began + Duration::from_millis(100);
+        assert_eq!(
+            held_on(asked_at_once),
+            [("a1".to_owned(), 3)],
+            "nobody led in between"
+        );
+        assert_eq!(held_on(began + Duration::from_secs(2)), [("a2".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn after_a_pause_what_another_gang_holds_in_vain_does_not_keep_the_rest_of_one_from_its_domain() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("a2", 4, "a");
+        let cluster = cluster.node_in("b1", 4, "b");
+        let gangs = ["f", "g"].map(|gang| cluster.gang(gang, 4, &required));
+        let everywhere: Vec<NodeName> = vec!["a1".into(), "a2".into(), "b1".into()];
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(cluster.snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let (began, settings) = (Instant::now(), Settings::default());
+        ledger.decide(began, |snapshot, book| {
+            hold_the_rest(&ledger, book, snapshot, &settings, began);
+            for gang in &gangs {
+                let decision = decide(&gang[0], &everywhere, snapshot, book.commitments(), &settings);
+                let (at, hold) = decision.gang.unwrap();
+                ledger.hold_gang(book, at, Some(hold), began);
+            }
+        });
+        // Here f has leaf group b, and g has a; another extender began them the other way round.
+        let cluster = cluster
+            .bound_of_gang("f-0", "a1", "f")
+            .bound_of_gang("g-0", "b1", "g");
+        let waiting = gangs.into_iter().flat_map(|gang| gang.into_iter().skip(1));
+        published.store(Arc::new(waiting.fold(cluster, Cluster::pending).snapshot()));
+        let now = began + Duration::from_secs(2);
+        let mut held = ledger.decide(now, |snapshot, book| {
+            hold_the_rest(&ledger, book, snapshot, &settings, now);
+            let holds = book.commitments().gangs.iter();
+            let domain = |node: &NodeName| node.as_str().chars().next().unwrap();
+            let held = holds.map(|(gang, hold)| {
+                let domains: std::collections::BTreeSet<char> =
+                    hold.places.iter().map(|place| domain(&place.node)).collect();
+                (
+                    gang.name.to_string(),
+                    hold.pods(),
+                    domains.into_iter().collect::<String>(),
+                )
+            });
+            held.collect::<Vec<_>>()
+        });
+        held.sort();
+        assert_eq!(held, [("f".into(), 3, "a".into()), ("g".into(), 3, "b".into())]);
+    }
+
+    #[test]
+    fn the_rest_is_held_at_once_when_a_node_comes_back_while_another_goes() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required).node_in("b1", 4, "b");
+        let away = |node: &str| cluster.clone().with_node(node, |node| node.unschedulable = true);
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(away("a2").snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let (now, settings) = (Instant::now(), Settings::default());
+        let held = || {
+            ledger.decide(now, |snapshot, book| {
+                hold_the_rest(&ledger, book, snapshot, &settings, now);
+                snapshot.gangs.keys().map(|gang| book.held_for(gang)).sum::<u32>()
+            })
+        };
+        assert_eq!(held(), 1);
+        published.store(Arc::new(away("b1").snapshot()));
+        assert_eq!(held(), 3);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! up. Whoever decides takes the lock first and the snapshot inside it, so that no promise falls between the two.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,18 @@ use arc_swap::ArcSwap;
 use crate::cluster::sight::Sight;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::{Commitment, Commitments, GangHold, Place};
-use crate::decide::names::{GangRef, PodUid};
-use crate::decide::node::Sync;
+use crate::decide::names::{GangRef, NodeName, PodUid};
+use crate::decide::node::{Node, SriovFacts, Sync};
 use crate::decide::pod::Pod;
 use crate::decide::policy::Locality;
 use crate::decide::survey::Surveys;
 
 /// How soon it is tried again to hold the rest of a gang that has begun and found no room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// After how long a pause what is held for gangs is in doubt: a scheduler that leads and has anything to place asks sooner,
+/// and none takes over from another, and that one again, in less.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long promises last when nothing else ends them.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +64,10 @@ pub struct Book {
     seen_gangs: BTreeSet<GangRef>,
     /// Pods without a promise of their own that were told where they fit, and until when that is kept in mind.
     filtered: BTreeMap<PodUid, (Arc<Pod>, Instant)>,
+    /// Gangs whose places may have been taken by pods that another extender placed in a pause of ours.
+    doubted: BTreeSet<GangRef>,
+    /// When the scheduler last asked.
+    asked: Option<Instant>,
     /// When it was last tried to hold the rest of a gang that has begun.
     tried: BTreeMap<GangRef, (Instant, Supply)>,
     /// Since when there has been room for a part of such a rest only.
@@ -67,39 +76,43 @@ pub struct Book {
 }
 
 /// What there is of nodes and pools, whoever has taken how much of it: when it differs, something was away or came back.
+/// Nodes are told apart: one that comes back while another goes leaves their number as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Supply {
     /// Nodes that take pods.
-    nodes: usize,
+    nodes: u64,
     /// Nodes that the SR-IOV operator is done with.
-    settled: usize,
+    settled: u64,
     /// Addresses of the pools that hand some out.
     addresses: u64,
 }
 
 impl Supply {
     pub(super) fn of(snapshot: &ClusterSnapshot) -> Self {
-        let nodes = snapshot.nodes.values();
-        let states = snapshot
-            .sriov
-            .values()
-            .filter_map(|state| state.reading.as_ref().ok());
+        let takes_pods = |node: &Node| !node.unschedulable && !node.drain_requested && node.faults.is_empty();
+        let nodes = snapshot.nodes.iter().filter(|(_, node)| takes_pods(node));
+        let states = snapshot.sriov.iter().filter(|(_, state)| {
+            let done = |facts: &SriovFacts| facts.sync == Sync::Succeeded && facts.drain.is_none();
+            state.reading.as_ref().is_ok_and(done)
+        });
         let pools = snapshot
             .pools
             .values()
             .filter_map(|pool| pool.reading.as_ref().ok());
         Self {
-            nodes: nodes
-                .filter(|node| !node.unschedulable && !node.drain_requested && node.faults.is_empty())
-                .count(),
-            settled: states
-                .filter(|facts| facts.sync == Sync::Succeeded && facts.drain.is_none())
-                .count(),
+            nodes: told_apart(nodes.map(|(name, _)| name)),
+            settled: told_apart(states.map(|(name, _)| name)),
             addresses: pools
                 .filter(|pool| !pool.disabled && !pool.terminating)
                 .fold(0, |sum, pool| sum.saturating_add(pool.size)),
         }
     }
+}
+
+/// A number that differs where the names do, whatever their order.
+fn told_apart<'a>(names: impl Iterator<Item = &'a NodeName>) -> u64 {
+    let hash = |name| BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+    names.map(hash).fold(0, u64::wrapping_add)
 }
 
 /// How many promises came to nothing since the start: their time was up before the pod was bound or gone.
@@ -187,7 +200,8 @@ impl Ledger {
     /// to a gang is not given up because a pool or a node is away for a moment. It still ends with its time.
     pub fn renew_gang(&self, book: &mut Book, gang: GangRef, hold: GangHold, now: Instant) {
         let before = book.commitments.gangs.get(&gang);
-        if before.is_none_or(|before| before.soft || hold.pods() >= before.pods()) {
+        let before = before.filter(|before| !before.soft && !book.doubted.contains(&gang));
+        if before.is_none_or(|before| hold.pods() >= before.pods()) {
             self.hold_gang(book, gang, Some(hold), now);
         }
     }
@@ -195,10 +209,7 @@ impl Ledger {
     /// Replaces what is held for the rest of a gang.
     pub fn hold_gang(&self, book: &mut Book, gang: GangRef, hold: Option<GangHold>, now: Instant) {
         match hold {
-            Some(hold) => {
-                book.commitments.gangs.insert_mut(gang.clone(), Arc::new(hold));
-                book.gangs.insert(gang, now + self.lifetimes.gang);
-            }
+            Some(hold) => book.write_gang(gang, hold, now + self.lifetimes.gang),
             None => book.strike_gang(&gang),
         }
     }
@@ -215,8 +226,7 @@ impl Ledger {
         let since = *book.short.entry(gang.clone()).or_insert(now);
         let until = since + self.lifetimes.gang;
         if now < until {
-            book.commitments.gangs.insert_mut(gang.clone(), Arc::new(hold));
-            book.gangs.insert(gang, until);
+            book.write_gang(gang, hold, until);
         }
     }
 
@@ -247,7 +257,11 @@ impl Ledger {
         let given_back = book.given_back(uid, locality);
         book.strike(uid);
         if let Some((gang, hold)) = given_back {
-            self.hold_gang(&mut book, gang, Some(hold), now);
+            let doubted = book.doubted.contains(&gang);
+            self.hold_gang(&mut book, gang.clone(), Some(hold), now);
+            if doubted {
+                book.doubted.insert(gang);
+            }
         }
     }
 }
@@ -286,6 +300,22 @@ impl Book {
     #[must_use]
     pub fn expired(&self) -> Expired {
         self.expired
+    }
+
+    /// The scheduler asks. After a pause others may have led, whose extender knew nothing of what is held here: pods that it
+    /// placed may be on these very places, and gangs that it began in other domains. That does not show in a hold.
+    pub(super) fn asked(&mut self, now: Instant) {
+        let then = self.asked.replace(now);
+        if then.is_none_or(|then| now.saturating_duration_since(then) >= PAUSE) {
+            let firm = self.commitments.gangs.iter().filter(|(_, hold)| !hold.soft);
+            self.doubted = firm.map(|(gang, _)| gang.clone()).collect();
+            self.tried.clear();
+        }
+    }
+
+    /// Whether what is held for the gang has yet to be worked out anew after a pause.
+    pub(super) fn is_doubted(&self, gang: &GangRef) -> bool {
+        self.doubted.contains(gang)
     }
 
     /// Whether the rest of a gang that has begun and holds nothing is to be held now: where there was no room for it a
@@ -358,7 +388,14 @@ impl Book {
         self.entries.remove(uid);
     }
 
+    fn write_gang(&mut self, gang: GangRef, hold: GangHold, until: Instant) {
+        self.doubted.remove(&gang);
+        self.commitments.gangs.insert_mut(gang.clone(), Arc::new(hold));
+        self.gangs.insert(gang, until);
+    }
+
     pub(super) fn strike_gang(&mut self, gang: &GangRef) {
+        self.doubted.remove(gang);
         self.commitments.gangs.remove_mut(gang);
         self.gangs.remove(gang);
     }

@@ -1,10 +1,11 @@
-//! `make placement`: how well gangs are placed, side by side on the same arrivals: by kube-scheduler alone, by
-//! kube-scheduler with pod affinity on the leaf group's label, and with us beside it.
+//! `make placement`: how well gangs are placed, side by side on the same arrivals: with us beside kube-scheduler, with us
+//! and every pod for itself, by kube-scheduler alone, and by kube-scheduler with pod affinity on the leaf group's label.
 //!
 //! 512 nodes in 16 leaf groups, one pod a node, real scheduler, real IPAM, nodes played by KWOK. Each leaf group's
 //! rails have pools of their own, and those of the last two groups are short, as a new group's often are. Gangs from 1
 //! to 128 pods come one after the other and go again; what is counted is counted from the API server and from what the
-//! IPAM gave. The table is written into `docs/placement.md`.
+//! IPAM gave. The table is written into `docs/placement.md`. `WAY=ours` (or another) measures that one, tells of every
+//! gang, and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -47,14 +48,28 @@ enum Way {
     Alone,
     Affinity,
     Ours,
+    /// With us, and no locality: each pod goes wherever there is room.
+    PodByPod,
 }
 
 impl Way {
+    const ALL: [Self; 4] = [Self::Ours, Self::PodByPod, Self::Alone, Self::Affinity];
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Affinity => "affinity",
+            Self::Ours => "ours",
+            Self::PodByPod => "single",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Alone => "kube-scheduler alone",
             Self::Affinity => "kube-scheduler, pod affinity on the leaf group",
             Self::Ours => "Pointsman",
+            Self::PodByPod => "Pointsman, pod by pod (locality none)",
         }
     }
 }
@@ -87,14 +102,18 @@ pub(crate) async fn measure() {
         .await;
     let gangs = make(&mut Seeded::new(seed));
     let mut table = String::new();
-    for way in [Way::Ours, Way::Alone, Way::Affinity] {
+    let only = std::env::var("WAY").ok();
+    let wanted = |way: &Way| only.as_ref().is_none_or(|only| only == way.slug());
+    for way in Way::ALL.into_iter().filter(wanted) {
         create_pools(plane).await;
         let count = play(plane, way, &gangs).await;
         let line = count.line(way);
         eprint!("{line}");
         table.push_str(&line);
     }
-    write_down(seed, &gangs, &table);
+    if only.is_none() {
+        write_down(seed, &gangs, &table);
+    }
 }
 
 fn node(number: usize) -> IbNode {
@@ -170,12 +189,11 @@ fn make(random: &mut Seeded) -> Vec<Gang> {
 }
 
 async fn play(plane: &'static ControlPlane, way: Way, gangs: &[Gang]) -> Count {
-    let name = match way {
-        Way::Alone => "alone",
-        Way::Affinity => "affinity",
-        Way::Ours => "ours",
+    let name = way.slug();
+    let asks = match way {
+        Way::Ours | Way::PodByPod => Asks::Us,
+        Way::Alone | Way::Affinity => Asks::Nobody,
     };
-    let asks = if way == Way::Ours { Asks::Us } else { Asks::Nobody };
     let stack = Setup::new(name, &["place"]).asks(asks).start(plane).await;
     let scene = Scene::open(&stack, name).await;
     create_networks(&scene).await;
@@ -190,7 +208,8 @@ async fn play(plane: &'static ControlPlane, way: Way, gangs: &[Gang]) -> Count {
             .collect();
         there.retain(|(_, until)| *until > number);
         depart(&scene, &leave).await;
-        let before = Standing::take(&scene).await;
+        // What went makes room for those that came before and wait: it is not there for the one that comes now.
+        let before = calm(&scene).await;
         let free = before.free_by_group();
         let pods = (0..gang.size).map(|pod| scene.create_pod(pod_of_gang(number, pod, gang.size, way, name)));
         futures::stream::iter(pods)
@@ -200,14 +219,21 @@ async fn play(plane: &'static ControlPlane, way: Way, gangs: &[Gang]) -> Count {
         there.push_back((number, number + gang.stays));
         let after = calm(&scene).await;
         let groups = after.groups_of(number);
+        let could = gang.size > 1 && free.values().any(|free| *free >= gang.size);
+        let is = groups.len() == 1 && groups.values().sum::<usize>() == gang.size;
+        if could && !is {
+            eprintln!(
+                "{}: gang {number} of {} is in {groups:?}, and free was {free:?}",
+                way.name(),
+                gang.size
+            );
+        }
         if groups.values().sum::<usize>() == gang.size {
             count.spans += groups.len();
             count.fewest += fewest(&free, gang.size);
         }
-        if gang.size > 1 && free.values().any(|free| *free >= gang.size) {
-            count.could += 1;
-            count.are += usize::from(groups.len() == 1 && groups.values().sum::<usize>() == gang.size);
-        }
+        count.could += usize::from(could);
+        count.are += usize::from(could && is);
         let left = after.free_by_group();
         let (most, all) = (
             left.values().max().copied().unwrap_or(0),
@@ -250,7 +276,9 @@ fn pod_of_gang(gang: usize, pod: usize, size: usize, way: Way, profile: &str) ->
     let mut object = pod_of(&format!("{name}-{pod:03}"), profile);
     object["metadata"]["labels"] = json!({"job": name});
     object["spec"]["containers"][0]["resources"] = json!({"limits": {"nvidia.com/gpu": "8"}});
-    if size > 1 {
+    if way == Way::PodByPod {
+        object["metadata"]["annotations"]["pointsman.io/locality"] = json!("none");
+    } else if size > 1 {
         object["metadata"]["annotations"]["pointsman.io/gang"] = json!(name);
         object["metadata"]["annotations"]["pointsman.io/gang-size"] = json!(size.to_string());
     }
@@ -333,6 +361,8 @@ async fn holders(scene: &Scene<'_>) -> Vec<String> {
 struct Standing {
     /// Pod and node of those that are bound.
     nodes: BTreeMap<String, usize>,
+    /// Of the pods that are bound: those the IPAM has answered for, and those it gave addresses.
+    set_up: usize,
     served: usize,
     waiting: usize,
 }
@@ -342,13 +372,11 @@ impl Standing {
         let sandboxes = scene.kubelet.sandboxes();
         let pods = scene.pods().await;
         let (bound, waiting): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| is_bound(pod));
-        let served = bound
+        let set_up: Vec<_> = bound
             .iter()
-            .filter(|pod| {
-                let sandbox = sandboxes.get(pod["metadata"]["uid"].as_str().unwrap());
-                sandbox.is_some_and(|sandbox| sandbox.failure.is_none())
-            })
-            .count();
+            .filter_map(|pod| sandboxes.get(pod["metadata"]["uid"].as_str().unwrap()))
+            .collect();
+        let served = set_up.iter().filter(|sandbox| sandbox.failure.is_none()).count();
         let place = |pod: &&Value| {
             let node = pod["spec"]["nodeName"].as_str().unwrap();
             let number = node.rsplit('-').next().unwrap().parse().unwrap();
@@ -356,6 +384,7 @@ impl Standing {
         };
         Self {
             nodes: bound.iter().map(place).collect(),
+            set_up: set_up.len(),
             served,
             waiting: waiting.len(),
         }
@@ -391,14 +420,18 @@ impl Standing {
     }
 }
 
-/// Waits until nothing moves any more: what is bound has been set up, and what waits has waited for two seconds.
+/// For how long the IPAM may take to set up what is bound.
+const SET_UP: Duration = Duration::from_mins(2);
+
+/// Waits until nothing moves any more: what is bound has been set up, or told that it has no address, and what waits has
+/// waited for a while.
 async fn calm(scene: &Scene<'_>) -> Standing {
     let mut last = (0, 0, 0);
-    let mut since = Instant::now();
+    let began = Instant::now();
+    let mut since = began;
     loop {
         let now = Standing::take(scene).await;
-        let set_up = scene.kubelet.sandboxes().len();
-        let state = (now.bound(), set_up, now.waiting);
+        let state = (now.bound(), now.set_up, now.waiting);
         if state != last {
             (last, since) = (state, Instant::now());
         }
@@ -407,7 +440,9 @@ async fn calm(scene: &Scene<'_>) -> Standing {
         } else {
             Duration::from_millis(1500)
         };
-        if since.elapsed() > spell {
+        let all_set_up = now.set_up == now.bound();
+        assert!(all_set_up || began.elapsed() < SET_UP, "the IPAM does not answer");
+        if since.elapsed() > spell && all_set_up {
             return now;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -213,7 +213,7 @@ async fn settle<'a>(
                 );
             }
             Some(_) => longest = longest.max(last.elapsed()),
-            None if last.elapsed() > QUIET && sums.leaked() == 0 => {
+            None if last.elapsed() > QUIET && sums.leaked() == 0 && sums.unserved() == 0 => {
                 eprintln!(
                     "settled {:?} after the last fault; nothing that fitted waited for longer than {longest:?} without any change",
                     began.elapsed()

@@ -81,6 +81,16 @@ impl<'a> Sums<'a> {
         self.leaked
     }
 
+    /// Pods that are bound and have not got their addresses yet: a kubelet asks until they do.
+    pub(crate) fn unserved(&self) -> usize {
+        let bound = self.pods.values().filter(|pod| pod.node.is_some());
+        let served = |pod: &&Member| {
+            let sandbox = self.sandboxes.get(&pod.uid);
+            sandbox.is_some_and(|sandbox| sandbox.failure.is_none() && sandbox.addresses.len() == RAILS)
+        };
+        bound.filter(|pod| !served(pod)).count()
+    }
+
     /// What a change shows in.
     pub(crate) fn state(&self) -> (Vec<(String, bool)>, [i64; RAILS]) {
         let pods = self
@@ -184,10 +194,13 @@ impl<'a> Sums<'a> {
             .filter(|gang| self.members(gang).0.len() == gang.size)
             .count();
         format!(
-            "{bound} of {} pods bound, {whole} of {} gangs and single pods whole, addresses left {:?}, VFs left {}",
+            "{bound} of {} pods bound, {} of them without addresses, {whole} of {} gangs and single pods whole, \
+             addresses left {:?}, {} leaked, VFs left {}",
             self.pods.len(),
+            self.unserved(),
             self.arrivals.gangs.len(),
             self.addresses,
+            self.leaked,
             self.free.values().sum::<i64>()
         )
     }
