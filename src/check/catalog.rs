@@ -88,8 +88,9 @@ pub const CHECKS: &[Check] = &[
     cluster!(
         "crds.sriov-modes",
         "The SR-IOV operator is 1.4 or later and its CRDs are its own: node states tell the RDMA mode, pool configurations set it.",
-        "Nobody can see which nodes are in exclusive mode, so none is demanded; pods may land where the CNI plugin refuses them.",
-        "Upgrade the operator, and apply the CRDs of its own chart.",
+        "The operator is recent enough, and its modes get lost: pods may land where the CNI plugin refuses them. Where it is older, \
+         as in Spiderpool's chart, nobody can see which nodes are in exclusive mode, so none is demanded: unknown.",
+        "Apply the CRDs of the operator's own chart; with an older operator look at each node, or upgrade it.",
         installed::sriov_modes
     ),
     cluster!(

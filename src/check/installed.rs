@@ -47,6 +47,9 @@ pub(super) fn sriov_kinds(facts: &Facts) -> Finding {
 }
 
 /// The SR-IOV operator is recent enough to tell and to set RDMA modes, and its kinds are its own.
+///
+/// Where an older one runs, as Spiderpool's chart brings it, nodes may be in exclusive mode all the same (set at boot), so
+/// that is not known; where one that tells modes runs and its kinds drop them, something is wrong.
 pub(super) fn sriov_modes(facts: &Facts) -> Finding {
     const SUBJECT: &str = "version of the SR-IOV operator";
     let has = |source: Source, field: &str| {
@@ -66,13 +69,7 @@ pub(super) fn sriov_modes(facts: &Facts) -> Finding {
         (Source::NodeState, "status.system.rdmaMode"),
         (Source::PoolConfig, "spec.rdmaMode"),
     ];
-    let images = facts
-        .workloads
-        .iter()
-        .filter(|(source, workload)| *source == Source::Deployment && is_called(workload.name(), OPERATOR))
-        .flat_map(|(_, workload)| &workload.body.spec.template.spec.containers)
-        .map(|container| container.image.rsplit('/').next().unwrap_or_default().to_owned());
-    let images: Vec<String> = images.filter(|image| !image.is_empty()).collect();
+    let images = operator_images(facts);
     let image = if images.is_empty() {
         String::new()
     } else {
@@ -84,17 +81,33 @@ pub(super) fn sriov_modes(facts: &Facts) -> Finding {
         .map(|(source, field)| format!("{} has no {field}", source.kind()))
         .collect();
     if !lacking.is_empty() {
-        return Finding::no(
-            SUBJECT,
-            format!(
-                "{image}{} (operator before 1.4, or CRDs of another chart)",
-                lacking.join(", ")
+        let lacking = lacking.join(", ");
+        return match images.iter().find_map(|image| tells_modes(image)) {
+            Some(version) => Finding::no(
+                SUBJECT,
+                format!("{image}{lacking}, so what this operator tells and is told is dropped"),
+                format!(
+                    "# Helm does not change CRDs that are there: apply those of the operator's own chart\n\
+                     helm show crds oci://ghcr.io/k8snetworkplumbingwg/sriov-network-operator-chart --version {version} \
+                     | kubectl apply --server-side --force-conflicts -f -"
+                ),
             ),
-            "# 1.4 or later, with the CRDs of its own chart (Helm does not change CRDs that are there: apply them first)\n\
-             kubectl get crd sriovnetworknodestates.sriovnetwork.openshift.io -o yaml | grep -n rdmaMode\n\
-             # until then the mode is set at boot, and each node is looked at by hand\n\
-             kubectl debug node/NODE -it --image=busybox -- chroot /host rdma system show",
-        );
+            None => Finding::unknown(
+                SUBJECT,
+                format!(
+                    "{image}{lacking} (an operator before 1.4, as Spiderpool's chart brings it): nodes may be in exclusive \
+                     mode, but nothing in the cluster tells it"
+                ),
+                format!(
+                    "# on each node: is it in exclusive mode?\n\
+                     {LOOK_AT_NODE}\n\
+                     # where it is not, then reboot the node: the mode cannot be changed while pods run\n\
+                     kubectl debug node/NODE -it --image=busybox -- chroot /host sh -c \
+                     'echo options ib_core netns_mode=0 > /etc/modprobe.d/ib_core.conf'\n\
+                     # or let the operator do and tell it: 1.4 or later, with the CRDs of its own chart"
+                ),
+            ),
+        };
     }
     let told: Vec<&str> = fields
         .iter()
@@ -110,6 +123,29 @@ pub(super) fn sriov_modes(facts: &Facts) -> Finding {
         );
     }
     Finding::yes(SUBJECT, format!("{image}{}", told.join(", ")))
+}
+
+/// Name and tag of each image in the SR-IOV operator's Deployment.
+fn operator_images(facts: &Facts) -> Vec<String> {
+    facts
+        .workloads
+        .iter()
+        .filter(|(source, workload)| *source == Source::Deployment && is_called(workload.name(), OPERATOR))
+        .flat_map(|(_, workload)| &workload.body.spec.template.spec.containers)
+        .map(|container| container.image.rsplit('/').next().unwrap_or_default().to_owned())
+        .filter(|image| !image.is_empty())
+        .collect()
+}
+
+/// The version of the SR-IOV operator in an image's tag (`v1.6.0`), where it is one that tells modes: 1.4 or later.
+fn tells_modes(image: &str) -> Option<&str> {
+    let (_, tag) = image.split('@').next()?.rsplit_once(':')?;
+    let version = tag.trim_start_matches('v');
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return None;
+    };
+    ((major, minor) >= (1, 4)).then_some(version)
 }
 
 /// What a node with VFs cannot do without runs on each of them.
@@ -249,6 +285,9 @@ fn kinds(facts: &Facts, subject: &str, sources: &[Source], remedy: &str) -> Find
         )
     }
 }
+
+/// Shows the RDMA mode of a node on itself.
+const LOOK_AT_NODE: &str = "kubectl debug node/NODE -it --image=busybox -- chroot /host rdma system show";
 
 /// What the SR-IOV operator's Deployment is called, by its own chart and by Spiderpool's.
 const OPERATOR: &str = "sriov-network-operator|sriov-operator";

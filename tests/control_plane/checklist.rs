@@ -28,6 +28,7 @@ use crate::harness::run_folder::tail;
 use crate::harness::scene::is_bound;
 use crate::harness::spiderpool;
 use crate::harness::stack::our_binary;
+use crate::harness::tools::Tools;
 use crate::harness::wait::{eventually, expect};
 use crate::harness::{ports, run};
 
@@ -66,6 +67,83 @@ fn every_row_says_yes_of_a_sound_cluster_and_no_of_exactly_what_is_broken() {
         })
         .await;
     });
+}
+
+/// The kinds as Spiderpool and the SR-IOV operator really ship them, whole, without one, and changed.
+#[test]
+fn the_rows_about_kinds_read_the_real_definitions() {
+    let files = Tools::find().crds();
+    let definitions: Vec<Value> = files
+        .iter()
+        .map(|file| serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap())
+        .collect();
+    let answers = |definitions: &[Value]| {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = folder.path().join("crds.json");
+        std::fs::write(&saved, json!({"kind": "List", "items": definitions}).to_string()).unwrap();
+        let output = Command::new(our_binary())
+            .args(["check", "-o", "json", "--from"])
+            .arg(&saved)
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row["id"].as_str().unwrap().starts_with("crds."))
+            .map(|row| ["id", "answer", "evidence"].map(|key| row[key].as_str().unwrap().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let others = |definitions: &[Value]| {
+        let rows = answers(definitions).into_iter();
+        rows.filter(|[_, answer, _]| answer != "yes").collect::<Vec<_>>()
+    };
+    assert_eq!(answers(&definitions).len(), 4);
+    assert_eq!(others(&definitions), Vec::<[String; 3]>::new());
+
+    for (name, row) in [
+        ("spiderippools.spiderpool.spidernet.io", "crds.spiderpool"),
+        ("spidermultusconfigs.spiderpool.spidernet.io", "crds.spiderpool"),
+        ("network-attachment-definitions.k8s.cni.cncf.io", "crds.multus"),
+        ("sriovnetworknodepolicies.sriovnetwork.openshift.io", "crds.sriov"),
+    ] {
+        let there = definitions
+            .iter()
+            .filter(|object| object["metadata"]["name"] != name);
+        let without: Vec<Value> = there.cloned().collect();
+        assert_eq!(without.len() + 1, definitions.len(), "{name}");
+        let missing = [row.to_owned(), "no".to_owned(), format!("there is no {name}")];
+        assert_eq!(others(&without), [missing]);
+
+        let mut other_version = definitions.clone();
+        for object in &mut other_version {
+            if object["metadata"]["name"] == name {
+                object["spec"]["versions"][0]["name"] = json!("v9");
+            }
+        }
+        let [[id, answer, evidence]] = others(&other_version).try_into().unwrap();
+        assert_eq!((id.as_str(), answer.as_str()), (row, "no"));
+        assert!(evidence.starts_with(&format!("{name} serves v9")), "{evidence}");
+    }
+
+    // What Spiderpool's chart has of the operator differs in just this.
+    let mut without_modes = definitions;
+    without_modes
+        .iter_mut()
+        .for_each(|object| drop_key(object, "rdmaMode"));
+    let [[id, answer, _]] = others(&without_modes).try_into().unwrap();
+    assert_eq!((id.as_str(), answer.as_str()), ("crds.sriov-modes", "unknown"));
+}
+
+/// Removes a key wherever it is.
+fn drop_key(value: &mut Value, key: &str) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove(key);
+            fields.values_mut().for_each(|value| drop_key(value, key));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| drop_key(value, key)),
+        _ => {}
+    }
 }
 
 /// One thing that is changed for the worse, and back.
