@@ -173,6 +173,7 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
         placing::show(&state, &insight);
         placing::announce(following, notices, &metrics, &shutdown);
         shutdown.background("nudging", nudger.run(shutdown.end()));
+        placing::follow_other_binder(following, &state, &shutdown);
         placing::take_stock(&state, &shutdown);
         let routes = extender::router(state);
         let routes = guarded(

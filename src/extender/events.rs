@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::expected::Expected;
+use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::names::{NodeName, PodRef, PodUid};
 use crate::decide::problem::chain;
 use crate::decide::reason::Reason;
@@ -111,6 +113,7 @@ impl Notice {
 #[derive(Debug)]
 pub struct Announcer {
     told: Mutex<BTreeMap<PodUid, Told>>,
+    expected: Expected,
     queue: mpsc::Sender<(PodRef, Notice)>,
     metrics: Arc<Metrics>,
 }
@@ -132,6 +135,7 @@ impl Announcer {
         let (queue, notices) = mpsc::channel(QUEUE);
         let announcer = Self {
             told: Mutex::default(),
+            expected: Expected::default(),
             queue,
             metrics,
         };
@@ -171,6 +175,18 @@ impl Announcer {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&pod.uid);
         self.tell(pod, Notice::Placed(node, domain));
+    }
+
+    /// Another extender will bind `pod`, which fits somewhere; it is told when it is seen bound.
+    pub fn expect(&self, pod: &PodRef, now: Instant) {
+        self.expected.add(&pod.uid, now);
+    }
+
+    /// Tells of those that another extender has bound by now.
+    pub fn look(&self, snapshot: &ClusterSnapshot, now: Instant) {
+        for (pod, node) in self.expected.take_bound(snapshot, now) {
+            self.placed(&pod, node, None);
+        }
     }
 
     fn tell(&self, pod: &PodRef, notice: Notice) {

@@ -147,6 +147,9 @@ async fn filter(axum::extract::State(state): axum::extract::State<State>, body: 
         ExtenderVerdict::Refused
     } else {
         state.waiting.placed(&pod.at.uid);
+        if !state.settings.binds {
+            state.announcer.expect(&pod.at, call.began);
+        }
         ExtenderVerdict::Fits
     };
     let mut why = explain(&tally);

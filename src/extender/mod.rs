@@ -9,6 +9,7 @@ pub mod api;
 mod begun;
 pub mod bind;
 pub mod events;
+pub mod expected;
 mod handler;
 pub mod insight;
 pub mod ledger;

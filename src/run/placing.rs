@@ -15,6 +15,7 @@ use crate::config::Configuration;
 use crate::extender;
 use crate::extender::bind::ClusterBinder;
 use crate::extender::events::{Announcer, ClusterEvents, Notices};
+use crate::extender::expected;
 use crate::extender::insight::{Insight, LateInsight};
 use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
@@ -186,6 +187,14 @@ pub(super) fn announce(following: &Following, notices: Notices, metrics: &Arc<Me
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "pointsman".to_owned());
     let writing = notices.write_all(writer, instance, Arc::clone(metrics), shutdown.end());
     shutdown.background("events", writing);
+}
+
+/// Tells of pods that another extender binds, until `end`.
+pub(super) fn follow_other_binder(following: &Following, state: &extender::State, shutdown: &Shutdown) {
+    if !state.settings.binds {
+        let (announcer, index) = (Arc::clone(&state.announcer), Arc::clone(&following.index));
+        shutdown.background("bound pods", expected::tell(announcer, index, shutdown.end()));
+    }
 }
 
 /// Lets the admin endpoint look at the extender from now on.

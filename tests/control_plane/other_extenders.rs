@@ -66,6 +66,14 @@ fn where_another_extender_binds_no_pod_is_bound_without_an_address_either() {
             },
         )
         .await;
+        // Ours says that they are placed all the same.
+        let bound = scene.pods().await.into_iter().find(is_bound).unwrap();
+        let (name, node) = (&bound["metadata"]["name"], &bound["spec"]["nodeName"]);
+        let placed = format!(
+            "Pointsman reserved VFs and addresses on {}",
+            node.as_str().unwrap()
+        );
+        scene.sees_event(name.as_str().unwrap(), &placed, LIMIT).await;
         assert!(
             scene.kubelet.failures().is_empty(),
             "{:?}",
