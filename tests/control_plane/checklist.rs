@@ -127,9 +127,9 @@ fn the_rows_about_kinds_read_the_real_definitions() {
 
     // What Spiderpool's chart has of the operator differs in just this.
     let mut without_modes = definitions;
-    without_modes
-        .iter_mut()
-        .for_each(|object| drop_key(object, "rdmaMode"));
+    for object in &mut without_modes {
+        drop_key(object, "rdmaMode");
+    }
     let [[id, answer, _]] = others(&without_modes).try_into().unwrap();
     assert_eq!((id.as_str(), answer.as_str()), ("crds.sriov-modes", "unknown"));
 }
@@ -139,9 +139,15 @@ fn drop_key(value: &mut Value, key: &str) {
     match value {
         Value::Object(fields) => {
             fields.remove(key);
-            fields.values_mut().for_each(|value| drop_key(value, key));
+            for value in fields.values_mut() {
+                drop_key(value, key);
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| drop_key(value, key)),
+        Value::Array(items) => {
+            for value in items {
+                drop_key(value, key);
+            }
+        }
         _ => {}
     }
 }
