@@ -7,6 +7,7 @@
 mod question;
 mod ranking;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::question::{Asked, Question, RestOf};
@@ -159,10 +160,17 @@ pub fn rest_of_gang(
     let placement = question.placement(Counting::Firm);
     let node = snapshot.nodes.get(node)?;
     let tiers = question.tiers();
+    let held = commitments.gangs.get(&gang.at).into_iter();
+    let held: BTreeSet<&NodeName> = held
+        .flat_map(|hold| &hold.places)
+        .map(|place| &place.node)
+        .collect();
     let hold = (0..tiers.count())
         .filter_map(|level| Some((level, tiers.domain(level, &node.labels)?)))
         .find_map(|(level, domain)| {
-            let nodes = gang::nodes_of(&domain, level, question.roster());
+            let mut nodes = gang::nodes_of(&domain, level, question.roster());
+            // What was chosen for the gang stays its own where it can.
+            nodes.sort_by_key(|node| !held.contains(&node.name));
             gang::places_with(node, &nodes, standing.need, placement)
         });
     if hold.is_none() && standing.need > 1 {

@@ -1,14 +1,14 @@
-//! Gangs on small clusters: cases by hand, and brute force in both directions.
+//! Gangs on small clusters: cases by hand; brute force in both directions is in `properties`.
+
+mod properties;
 
 use super::*;
 use crate::decide::fabric::RailState;
 use crate::decide::links::LookedAt;
 use crate::decide::reason::Reason;
-use crate::decide::score::{BEST, Score};
+use crate::decide::score::Score;
 use crate::decide::testing::{Cluster, rail};
 use core::time::Duration;
-use proptest::prelude::*;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Plays scheduler and ledger: each pod in turn is decided about on all nodes, takes the best of those that fit, and
@@ -228,6 +228,32 @@ fn a_gang_larger_than_a_leaf_group_fills_one_after_the_other_and_spans_as_few_as
     }
 }
 
+/// What is held for the rest of a gang once one of its pods is bound is what was held before, without that pod's place.
+#[test]
+fn the_rest_of_a_gang_over_two_leaf_groups_keeps_the_places_chosen_for_it() {
+    let cluster = spines(&[("a", 3), ("b", 4)]);
+    let gang = cluster.gang("g", 6, &Locality::Preferred(Tier::LeafGroup));
+    let (snapshot, settings) = (cluster.snapshot(), Settings::default());
+    let nodes: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
+    let mut commitments = Commitments::default();
+    let decision = decide(&gang[0], &nodes, &snapshot, &commitments, &settings);
+    let (at, hold) = decision.gang.unwrap();
+    let on = |hold: &GangHold| -> BTreeSet<String> {
+        hold.places.iter().map(|place| place.node.to_string()).collect()
+    };
+    let chosen = on(&hold);
+    assert_eq!(
+        chosen,
+        ["a0", "a1", "b0", "b1", "b2", "b3"].map(str::to_owned).into()
+    );
+    commitments.gangs.insert_mut(at, Arc::new(hold));
+    let first = NodeName::from("b0");
+    let rest = rest_of_gang(None, &gang[0], &first, &snapshot, &commitments, &settings);
+    let rest = on(&rest.unwrap().1.unwrap());
+    let without_first: BTreeSet<String> = chosen.into_iter().filter(|node| node != "b0").collect();
+    assert_eq!(rest, without_first);
+}
+
 #[test]
 fn two_preferred_gangs_choose_different_leaf_groups() {
     let cluster = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("b1", 2, "b");
@@ -313,131 +339,6 @@ fn nodes_that_do_not_suit_the_pod_are_no_room() {
     }
     let cluster = cluster.labelled("a1", "disk", "fast");
     assert_eq!(play(&cluster, &gang, first), vec![Err(Reason::GangNoRoom); 3]);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// Required: the gang is placed whole exactly when some leaf group has the slots and the pool the addresses, and
-    /// then in one with the fewest slots; whichever of equally good nodes the scheduler picks.
-    #[test]
-    fn a_required_gang_is_placed_whole_or_not_at_all(
-        nodes in prop::collection::vec((0_u32..4, 0_usize..3), 1..7),
-        size in 1_u32..6,
-        addresses in 0_u64..8,
-        picks in prop::collection::vec(0_usize..4, 6),
-    ) {
-        let leaves = ["a", "b", "c"];
-        let mut cluster = Cluster::with_rails(2).pool("rail0", |facts| facts.free = addresses);
-        let mut slots = [0_u32; 3];
-        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
-            cluster = cluster.node_in(&format!("n{index}"), *vfs, leaves[*leaf]);
-            slots[*leaf] += vfs;
-        }
-        let gang = cluster.gang("g", size, &required());
-        let outcome = play(&cluster, &gang, |turn, equals| picks[turn] % equals);
-        let fitting = slots.iter().copied().filter(|slots| *slots >= size && u64::from(size) <= addresses).min();
-        match fitting {
-            None => prop_assert!(outcome.iter().all(Result::is_err), "{outcome:?}"),
-            Some(fewest) => {
-                let leaf_of = |node: &String| nodes[node[1..].parse::<usize>().unwrap()].1;
-                let used: BTreeSet<usize> =
-                    outcome.iter().map(|node| leaf_of(node.as_ref().unwrap())).collect();
-                prop_assert_eq!(used.len(), 1, "{:?}", outcome);
-                prop_assert_eq!(slots[*used.first().unwrap()], fewest, "best fit: {:?}", outcome);
-            }
-        }
-    }
-
-    /// Any number of required gangs, their pods in any order: each is placed whole or not at all.
-    #[test]
-    fn gangs_that_compete_end_whole_or_not_at_all(
-        nodes in prop::collection::vec((0_u32..4, 0_usize..2), 1..6),
-        sizes in prop::collection::vec(1_u32..5, 2..4),
-        order in any::<u64>(),
-        addresses in 0_u64..10,
-    ) {
-        let mut cluster = Cluster::with_rails(1).pool("rail0", |facts| facts.free = addresses);
-        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
-            cluster = cluster.node_in(&format!("n{index}"), *vfs, ["a", "b"][*leaf]);
-        }
-        let mut pods: Vec<(usize, Pod)> = Vec::new();
-        for (number, size) in sizes.iter().enumerate() {
-            let gang = cluster.gang(&format!("g{number}"), *size, &required());
-            pods.extend(gang.into_iter().map(|pod| (number, pod)));
-        }
-        let mut seed = order;
-        pods.sort_by_cached_key(|_| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            seed
-        });
-        let only: Vec<Pod> = pods.iter().map(|(_, pod)| pod.clone()).collect();
-        let outcome = play(&cluster, &only, first);
-        let placed: u32 = outcome.iter().map(|node| u32::from(node.is_ok())).sum();
-        prop_assert!(u64::from(placed) <= addresses);
-        for (number, size) in sizes.iter().enumerate() {
-            let of_gang = pods.iter().zip(&outcome).filter(|((which, _), _)| *which == number);
-            let placed: u32 = of_gang.map(|(_, node)| u32::from(node.is_ok())).sum();
-            prop_assert!(placed == 0 || placed == *size, "gang {number}: {placed} of {size}");
-        }
-    }
-
-    /// Scores are asked for apart, change no verdict and no hold, and stay within what the scheduler takes.
-    #[test]
-    fn ranking_is_the_same_decision_with_scores_from_0_to_10(
-        nodes in prop::collection::vec((0_u32..4, 0_usize..3), 1..7),
-        size in 1_u32..5,
-        tiers in any::<bool>(),
-    ) {
-        let mut cluster = Cluster::with_rails(2);
-        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
-            let name = format!("n{index}");
-            cluster = if tiers { cluster.node_in(&name, *vfs, ["a", "b", "c"][*leaf]) } else { cluster.node(&name, *vfs) };
-        }
-        let pod = cluster.gang("g", size, &Locality::Preferred(Tier::LeafGroup)).remove(0);
-        let snapshot = cluster.snapshot();
-        let names: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
-        let (commitments, settings) = (Commitments::default(), Settings::default());
-        let plain = decide(&pod, &names, &snapshot, &commitments, &settings);
-        let mut ranked = rank(&pod, &names, &snapshot, &commitments, &settings);
-        for (_, verdict) in &mut ranked.verdicts {
-            if let Verdict::Fits(fit) = verdict {
-                let score = fit.score.take().unwrap();
-                prop_assert!(score.total() <= BEST && score.closeness <= 6);
-            }
-        }
-        prop_assert_eq!(plain.verdicts, ranked.verdicts);
-        prop_assert_eq!((plain.pod, plain.gang), (ranked.pod, ranked.gang));
-    }
-
-    /// The order in which the scheduler lists its candidates changes nothing.
-    #[test]
-    fn the_order_of_candidates_does_not_matter(
-        nodes in prop::collection::vec((0_u32..4, 0_usize..3), 1..7),
-        size in 1_u32..5,
-        turn in 0_usize..7,
-        require in any::<bool>(),
-    ) {
-        let mut cluster = Cluster::with_rails(1);
-        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
-            cluster = cluster.node_in(&format!("n{index}"), *vfs, ["a", "b", "c"][*leaf]);
-        }
-        let tier = Tier::LeafGroup;
-        let locality = if require { Locality::Required(tier) } else { Locality::Preferred(tier) };
-        let pod = cluster.gang("g", size, &locality).remove(0);
-        let snapshot = cluster.snapshot();
-        let mut names: Vec<NodeName> = snapshot.nodes.keys().cloned().collect();
-        let decide = |names: &[NodeName]| {
-            let mut decision = rank(&pod, names, &snapshot, &Commitments::default(), &Settings::default());
-            decision.verdicts.sort_by(|a, b| a.0.cmp(&b.0));
-            (decision.verdicts, decision.gang, decision.pod)
-        };
-        let straight = decide(&names);
-        let middle = turn % names.len();
-        names.rotate_left(middle);
-        names.reverse();
-        prop_assert_eq!(straight, decide(&names));
-    }
 }
 
 #[test]
