@@ -75,7 +75,7 @@ kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target
 	@echo "export PATH=$(CURDIR)/target/release:\$$PATH   # then: kubectl pointsman explain POD"
 
 .PHONY: test
-test: fast page fabric packaging control-plane ## Everything, the tests on a real control plane included
+test: fast page fabric packaging control-plane storm-short ## Everything, the tests on a real control plane included
 
 .PHONY: fast
 fast: lint unit doc ## Everything that needs no control plane
@@ -194,9 +194,14 @@ control-plane: tools ## The tests on a real control plane
 	RUST_TEST_THREADS=8 cargo test --no-fail-fast --test control_plane
 
 .PHONY: storm
-storm: tools ## One storm of faults over 300 pods on the real parts: make storm SEED=7 (FAULTS=40 for a longer one)
+storm: tools ## One storm of faults over 300 pods on the real parts: make storm SEED=7 (FAULTS=44 for a longer one)
 	@$(rust)
 	cargo test --test storm -- --nocapture
+
+.PHONY: storm-short
+storm-short: tools ## A short storm of mild faults, one at a time (a part of test)
+	@$(rust)
+	STORM=short cargo test --test storm
 
 .PHONY: scheduler-config-versions
 scheduler-config-versions: ## Show that kube-schedulers of three minors take what scheduler-config prints (not part of test)

@@ -8,10 +8,8 @@ use crate::harness::api::Refused;
 use crate::harness::objects::{Profile, pod_of};
 use crate::harness::scene::{Scene, is_bound};
 use crate::harness::seeded::Seeded;
+use crate::scale::Scale;
 use crate::timeline::Timeline;
-
-/// How many gangs of each size: 288 pods, and 12 alone.
-const GANGS: [(usize, usize); 4] = [(4, 10), (8, 11), (16, 10), (1, 12)];
 
 pub(crate) struct Arrivals {
     pub(crate) gangs: Vec<Gang>,
@@ -34,9 +32,9 @@ impl Gang {
 }
 
 impl Arrivals {
-    pub(crate) fn make(random: &mut Seeded, profile: &Profile) -> Self {
+    pub(crate) fn make(random: &mut Seeded, scale: &Scale, profile: &Profile) -> Self {
         let mut gangs = Vec::new();
-        for (size, count) in GANGS {
+        for (size, count) in scale.gangs {
             for number in 0..count {
                 let name = format!("g{size:02}-{number:02}");
                 let required = size > 1 && random.percent(65);

@@ -1,4 +1,6 @@
-//! What befalls the cluster. Each calamity ends what it began, so that everything is sound after the last.
+//! What befalls the cluster. Each calamity ends what it began, so that everything is sound after the last. There are two
+//! series of them, one of the programs and what stands between them, one of what they place pods by: so at almost any
+//! time two things are wrong at once.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,15 +15,20 @@ use crate::harness::api::{At, NODE_STATES, NODES, POOLS};
 use crate::harness::faults::{Fault, Faults};
 use crate::harness::http;
 use crate::harness::nodes::OPERATOR_NAMESPACE;
-use crate::harness::objects::Profile;
+use crate::harness::objects::{Profile, pod_of};
 use crate::harness::plane::ControlPlane;
 use crate::harness::process;
+use crate::harness::scene::Scene;
 use crate::harness::seeded::Seeded;
+use crate::harness::stack::write_certificate;
 use crate::pair::Pair;
+use crate::scale::Scale;
 use crate::timeline::Timeline;
-use crate::{ADDRESSES, NODES as COUNT};
+use crate::{HOLD, RAILS};
 
 pub(crate) struct Calamities<'a> {
+    pub(crate) scale: &'static Scale,
+    pub(crate) scene: &'a Scene<'a>,
     pub(crate) plane: &'static ControlPlane,
     pub(crate) pairs: &'a [Pair],
     pub(crate) profile: &'a Profile,
@@ -33,9 +40,22 @@ pub(crate) struct Calamities<'a> {
 /// Longer than a scheduler's lease lasts, and than the second after which another asks for it.
 const TAKEN_OVER: Duration = Duration::from_secs(6);
 
+/// Addresses of the pool that comes and goes.
+const EXTRA: u8 = 20;
+
+/// The exit code of a process that SIGTERM has ended.
+const BY_SIGTERM: i32 = 143;
+
 #[derive(Clone, Copy, Debug)]
-enum Calamity {
+pub(crate) enum Calamity {
     ExtenderKilled,
+    /// SIGTERM, and again while it is starting.
+    ExtenderEnded,
+    /// It is stopped for longer than a hold lasts: when it goes on, its clock has jumped.
+    ExtenderStopped,
+    /// One after the other ends and is started anew, as in an upgrade, and no pod is refused for it meanwhile.
+    Upgrade,
+    CertificatesRotated,
     SchedulerKilled,
     /// Each scheduler is away for longer than its lease lasts, so that whichever leads, another takes over.
     FailOver,
@@ -49,6 +69,8 @@ enum Calamity {
     WatchesLate,
     PoolDisabled,
     PoolNarrowed,
+    /// Another pool comes, and is deleted while pods have addresses of it.
+    PoolDeleted,
     NodeCordoned,
     NodeDrained,
     /// Nodes are deleted with pods on them, and come again.
@@ -58,8 +80,12 @@ enum Calamity {
     IpamPaused,
 }
 
-const ALL: [Calamity; 17] = [
+const OF_PROGRAMS: [Calamity; 14] = [
     Calamity::ExtenderKilled,
+    Calamity::ExtenderEnded,
+    Calamity::ExtenderStopped,
+    Calamity::Upgrade,
+    Calamity::CertificatesRotated,
     Calamity::SchedulerKilled,
     Calamity::FailOver,
     Calamity::ApiServerKilled,
@@ -69,8 +95,12 @@ const ALL: [Calamity; 17] = [
     Calamity::CallsLate,
     Calamity::WatchesCut,
     Calamity::WatchesLate,
+];
+
+const OF_SUPPLY: [Calamity; 8] = [
     Calamity::PoolDisabled,
     Calamity::PoolNarrowed,
+    Calamity::PoolDeleted,
     Calamity::NodeCordoned,
     Calamity::NodeDrained,
     Calamity::NodesGone,
@@ -78,13 +108,39 @@ const ALL: [Calamity; 17] = [
     Calamity::IpamPaused,
 ];
 
+/// How many kinds there are.
+pub(crate) const KINDS: usize = OF_PROGRAMS.len() + OF_SUPPLY.len();
+
+/// Those of a short storm: no time that a slow machine takes makes them worse.
+pub(crate) const MILD: [Calamity; 6] = [
+    Calamity::ExtenderKilled,
+    Calamity::SchedulerKilled,
+    Calamity::CallsRefused,
+    Calamity::WatchesCut,
+    Calamity::PoolNarrowed,
+    Calamity::NodesGone,
+];
+
 impl Calamities<'_> {
-    /// So many calamities, one after the other; each kind comes once before any comes again.
-    pub(crate) async fn befall(&self, count: usize, random: &mut Seeded) {
+    /// So many calamities; each kind comes once before any comes again.
+    pub(crate) async fn befall(&self, count: usize, seed: u64) {
+        let mut random = Seeded::new(seed ^ 0xfa);
+        if !self.scale.is_whole() {
+            return self.one_by_one(&MILD, count, &mut random).await;
+        }
+        let of_supply = count * OF_SUPPLY.len() / KINDS;
+        let mut other = Seeded::new(seed ^ 0xfb);
+        tokio::join!(
+            self.one_by_one(&OF_PROGRAMS, count - of_supply, &mut random),
+            self.one_by_one(&OF_SUPPLY, of_supply, &mut other),
+        );
+    }
+
+    async fn one_by_one(&self, kinds: &[Calamity], count: usize, random: &mut Seeded) {
         let mut left: Vec<Calamity> = Vec::new();
         for _ in 0..count {
             if left.is_empty() {
-                left = ALL.to_vec();
+                left = kinds.to_vec();
             }
             let calamity = left.swap_remove(random.below(left.len()));
             tokio::time::sleep(millis(random, 200, 1200)).await;
@@ -103,6 +159,20 @@ impl Calamities<'_> {
                 stack.kill().await;
                 wait().await;
                 stack.serve().await;
+            }
+            Calamity::ExtenderEnded => self.extender_ended(lasts, random).await,
+            Calamity::ExtenderStopped => {
+                let stack = &random.one(self.pairs).stack;
+                stack.signal("STOP");
+                tokio::time::sleep(HOLD + lasts).await;
+                stack.signal("CONT");
+            }
+            Calamity::Upgrade => self.upgrade().await,
+            Calamity::CertificatesRotated => {
+                for pair in self.pairs {
+                    write_certificate(self.plane, pair.stack.name(), &self.plane.authority);
+                    wait().await;
+                }
             }
             Calamity::SchedulerKilled => {
                 let pair = random.one(self.pairs);
@@ -144,18 +214,22 @@ impl Calamities<'_> {
             }
             Calamity::PoolNarrowed => {
                 let pool = POOLS.all().named(&self.profile.pool(1));
+                let addresses = self.scale.addresses;
                 let range = |addresses| json!({"spec": {"ips": [self.profile.range(1, addresses)]}});
-                self.while_changed(&pool, &range(ADDRESSES / 2), &range(ADDRESSES), lasts)
+                self.while_changed(&pool, &range(addresses / 2), &range(addresses), lasts)
                     .await;
             }
+            Calamity::PoolDeleted => self.pool_deleted(lasts).await,
             Calamity::NodeCordoned => {
-                let node = NODES.all().named(&any_node(random));
+                let node = NODES.all().named(&self.any_node(random));
                 let unschedulable = |yes: bool| json!({"spec": {"unschedulable": yes}});
                 self.while_changed(&node, &unschedulable(true), &unschedulable(false), lasts)
                     .await;
             }
             Calamity::NodeDrained => {
-                let state = NODE_STATES.within(OPERATOR_NAMESPACE).named(&any_node(random));
+                let state = NODE_STATES
+                    .within(OPERATOR_NAMESPACE)
+                    .named(&self.any_node(random));
                 let phase = |desired: &str, current: &str| {
                     json!({"metadata": {"annotations": {
                         "sriovnetwork.openshift.io/desired-state": desired,
@@ -175,9 +249,81 @@ impl Calamities<'_> {
             Calamity::IpamPaused => {
                 let agent = self.plane.spiderpool().agent().id().to_string();
                 process::send("STOP", &agent);
-                wait().await;
+                tokio::time::sleep(self.scale.ipam_pauses).await;
                 process::send("CONT", &agent);
             }
+        }
+    }
+
+    fn any_node(&self, random: &mut Seeded) -> String {
+        name_of(random.below(self.scale.nodes))
+    }
+
+    /// A program ends in its own good time wherever it is told to, also before it serves anything.
+    async fn extender_ended(&self, lasts: Duration, random: &mut Seeded) {
+        let stack = &random.one(self.pairs).stack;
+        let code = stack.terminate().await;
+        assert_eq!(code, Some(0), "it was asked to end");
+        for _ in 0..2 {
+            stack.launch();
+            tokio::time::sleep(millis(random, 0, 1500)).await;
+            let code = stack.terminate().await;
+            // Before it listens for signals the kernel ends it.
+            assert!(
+                matches!(code, Some(0 | BY_SIGTERM)),
+                "{code:?} while it was starting"
+            );
+        }
+        tokio::time::sleep(lasts).await;
+        stack.serve().await;
+    }
+
+    /// One replica after the other, and pods are admitted all the time.
+    async fn upgrade(&self) {
+        let replaced = async {
+            for pair in self.pairs {
+                let code = pair.stack.terminate().await;
+                assert_eq!(code, Some(0), "it was asked to end");
+                pair.stack.serve().await;
+            }
+        };
+        let admits = async {
+            let at = self.scene.pods_at().dry_run();
+            let mut pod = pod_of("admitted-meanwhile", self.profile.name());
+            for number in 0.. {
+                pod["metadata"]["name"] = json!(format!("admitted-meanwhile-{number}"));
+                if let Err(refused) = self.plane.api.create(&at, pod.clone()).await {
+                    let unanswered = refused.message.contains("failed calling webhook");
+                    assert!(!unanswered, "pod {number} of an upgrade: {}", refused.message);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = replaced => {}
+            () = admits => {}
+        }
+    }
+
+    async fn pool_deleted(&self, lasts: Duration) {
+        for rail in 0..RAILS {
+            let pool = self.profile.extra_pool_object(rail, EXTRA);
+            persist(
+                async || match self.plane.api.create(&POOLS.all(), pool.clone()).await {
+                    Err(refused) if refused.message.contains("already exists") => Ok(()),
+                    answer => answer.map(|_| ()),
+                },
+            )
+            .await;
+        }
+        tokio::time::sleep(lasts).await;
+        for rail in 0..RAILS {
+            let pool = POOLS.all().named(&self.profile.extra_pool(rail));
+            persist(async || match self.plane.api.delete(&pool).await {
+                Err(refused) if refused.message.contains("not found") => Ok(()),
+                answer => answer.map(|_| ()),
+            })
+            .await;
         }
     }
 
@@ -191,7 +337,7 @@ impl Calamities<'_> {
 
     async fn nodes_gone(&self, lasts: Duration, random: &mut Seeded) {
         for _ in 0..4 {
-            let number = random.below(COUNT);
+            let number = random.below(self.scale.nodes);
             let node = NODES.all().named(&name_of(number));
             persist(async || match self.plane.api.delete(&node).await {
                 Err(refused) if refused.message.contains("not found") => Ok(()),
@@ -213,7 +359,7 @@ impl Calamities<'_> {
     async fn node_states_flap(&self, lasts: Duration, random: &mut Seeded) {
         let states = NODE_STATES.within(OPERATOR_NAMESPACE);
         for _ in 0..6 {
-            let state = states.named(&any_node(random));
+            let state = states.named(&self.any_node(random));
             for says in ["InProgress", "Succeeded"] {
                 let patch = json!({"status": {"syncStatus": says}});
                 persist(async || {
@@ -267,10 +413,6 @@ impl Calamities<'_> {
         let answer = ask("/v3/kv/compaction", json!({"revision": revision})).await;
         assert!(answer["header"].is_object(), "etcd does not compact: {answer}");
     }
-}
-
-fn any_node(random: &mut Seeded) -> String {
-    name_of(random.below(COUNT))
 }
 
 fn name_of(number: usize) -> String {

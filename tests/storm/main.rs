@@ -2,7 +2,8 @@
 //! stopped, delayed or changed is. Afterwards exactly what fits runs.
 //!
 //! Everything random comes from a seed, which is printed, with a timeline, when something is wrong; `make storm SEED=7`
-//! repeats it (as far as real processes on a real machine can be repeated). `FAULTS=40` makes it longer.
+//! repeats it (as far as real processes on a real machine can be repeated). `FAULTS=40` makes it longer, `STORM=short` is
+//! what every test run has time for.
 
 #![allow(
     dead_code,
@@ -18,6 +19,7 @@ mod calamity;
 #[path = "../control_plane/harness/mod.rs"]
 mod harness;
 mod pair;
+mod scale;
 mod sums;
 mod timeline;
 
@@ -37,22 +39,16 @@ use self::harness::scheduler::Scheduling;
 use self::harness::seeded::Seeded;
 use self::harness::stack::{Ports, Setup};
 use self::pair::Pair;
+use self::scale::Scale;
 use self::sums::Sums;
 use self::timeline::Timeline;
 
-/// Nodes, in leaf groups of eight.
-const NODES: usize = 64;
+/// Nodes of a leaf group.
 const GROUP: usize = 8;
 
-/// VFs of each of a node's two rails: 320 in all, 40 in a leaf group.
+/// VFs of each of a node's two rails: 40 in a leaf group.
 const VFS: u32 = 5;
 const RAILS: usize = 2;
-
-/// Addresses of each rail's pool.
-const ADDRESSES: u8 = 200;
-
-/// How many faults there are unless `FAULTS` in the environment says otherwise.
-const FAULTS: usize = 17;
 
 /// What a hold for a pod lasts in this stack.
 const HOLD: Duration = Duration::from_secs(10);
@@ -61,14 +57,7 @@ const HOLD: Duration = Duration::from_secs(10);
 /// is away, or a gang forgets where its first pods went.
 const UNCLEAR: Duration = Duration::from_secs(45);
 
-/// What a hold for the rest of a gang lasts: longer than the API server is away, so that a gang whose pods are not all
-/// there yet keeps its places.
-const GANG_HOLD: Duration = Duration::from_secs(45);
-
-/// How long a pod may wait although it fits, after the last change: the end of a hold is a change that nobody sees.
-const PROMPT: Duration = Duration::from_secs(10);
-
-/// How long it must then stay so that nothing fits.
+/// How long it must in the end stay so that nothing fits.
 const QUIET: Duration = Duration::from_secs(4);
 
 /// How often Spiderpool looks for addresses that leaked: of a pod that is deleted while its sandbox is in the making its
@@ -79,29 +68,30 @@ const COLLECTS: Duration = Duration::from_secs(15);
 /// For how many seconds a scheduler leads without a word: short, so that another soon takes over.
 const LEASE: u32 = 4;
 
-/// A storm that has not settled by then never will: minutes more than the longest took.
-const LONGEST: Duration = Duration::from_mins(8);
-
 #[test]
 fn after_a_storm_exactly_what_fits_runs_and_nothing_was_promised_twice() {
     let seed = Seeded::seed(1);
-    harness::run(storm(seed));
+    harness::run(storm(seed, Scale::named()));
 }
 
-async fn storm(seed: u64) {
+async fn storm(seed: u64, scale: &'static Scale) {
     let timeline = Timeline::begin(seed);
     let plane = ControlPlane::start_collecting(Some(COLLECTS)).await;
     let plane: &'static ControlPlane = Box::leak(Box::new(plane));
     let watches = Faults::before(port_of(&plane.server)).await;
     let kubeconfig = plane.kubeconfig_through(watches.port(), TEST_USER);
-    let [hold, gang, unclear] = [HOLD, GANG_HOLD, UNCLEAR].map(|lifetime| format!("{}s", lifetime.as_secs()));
+    let [hold, gang, unclear] =
+        [HOLD, scale.gang_hold, UNCLEAR].map(|lifetime| format!("{}s", lifetime.as_secs()));
     let settings = json!({"reservation": {"hold": hold, "gang": gang, "lifetime": unclear}});
     let mut pairs: Vec<Pair> = Vec::new();
-    for name in ["storm", "storm-b"] {
-        let ports = Ports::free();
+    let ports: Vec<Ports> = (0..scale.pairs).map(|_| Ports::free()).collect();
+    // What a Service does for the replicas of the webhook.
+    let webhooks = Faults::before_any(ports.iter().map(|ports| ports.webhook).collect()).await;
+    for (name, ports) in ["storm", "storm-b"].into_iter().zip(ports) {
         let calls = Faults::before(ports.extender).await;
         let called = Ports {
             extender: calls.port(),
+            webhook: webhooks.port(),
             ..ports
         };
         let mut setup = Setup::new(name, &["storm"]);
@@ -128,17 +118,20 @@ async fn storm(seed: u64) {
     let scene = Scene::open_patient(stack, "storm", Duration::from_millis(200)).await;
     let profile = Profile::new("storm", "storm", 1)
         .rails(RAILS)
-        .addresses(ADDRESSES);
+        .addresses(scale.addresses)
+        .by_wildcard();
     profile.create(plane, &scene.namespace).await;
-    futures::stream::iter(0..NODES)
+    futures::stream::iter(0..scale.nodes)
         .for_each_concurrent(16, |number| async move { node(number).create(plane).await })
         .await;
     plane.keep_running();
-    timeline.says(format!("{NODES} nodes are there"));
+    timeline.says(format!("{} nodes are there", scale.nodes));
 
-    let arrivals = Arrivals::make(&mut Seeded::new(seed), &profile);
-    let count = std::env::var("FAULTS").map_or(FAULTS, |count| count.parse().unwrap());
+    let arrivals = Arrivals::make(&mut Seeded::new(seed), scale, &profile);
+    let count = std::env::var("FAULTS").map_or(scale.faults, |count| count.parse().unwrap());
     let calamities = Calamities {
+        scale,
+        scene: &scene,
         plane,
         pairs,
         profile: &profile,
@@ -146,20 +139,20 @@ async fn storm(seed: u64) {
         timeline: &timeline,
     };
     let began = Instant::now();
-    let (mut order, mut random) = (Seeded::new(seed ^ 0xa), Seeded::new(seed ^ 0xfa));
+    let mut order = Seeded::new(seed ^ 0xa);
     tokio::join!(
         arrivals.come(&scene, &timeline, &mut order),
-        calamities.befall(count, &mut random),
+        calamities.befall(count, seed),
     );
     timeline.says(format!(
         "everything is sound again, {:?} after the first pod",
         began.elapsed()
     ));
-    let sums = settle(&scene, pairs, &arrivals, &profile, &timeline).await;
+    let sums = settle(scale, &scene, pairs, &arrivals, &profile, &timeline).await;
     sums.check(&scene, &timeline);
     eprintln!("after {count} faults: {}", sums.told());
     arrivals.leave_all(&scene).await;
-    nothing_is_left(pairs, &scene, &profile).await;
+    nothing_is_left(scale, pairs, &scene, &profile).await;
 }
 
 fn node(number: usize) -> IbNode {
@@ -176,6 +169,7 @@ fn port_of(url: &str) -> u16 {
 /// Waits until nothing that waits would fit, and panics when something does for longer than it may. What the programs
 /// hold does not fit; the end of a promise is a change.
 async fn settle<'a>(
+    scale: &Scale,
     scene: &Scene<'_>,
     pairs: &[Pair],
     arrivals: &'a Arrivals,
@@ -191,16 +185,16 @@ async fn settle<'a>(
         for pair in pairs {
             promised += pair.promised().await;
         }
-        let sums = Sums::take(scene, arrivals, profile).await;
+        let sums = Sums::take(scale, scene, arrivals, profile).await;
         if before.as_ref() != Some(&(sums.state(), promised.to_string())) {
             last = Instant::now();
             before = Some((sums.state(), promised.to_string()));
         }
         let idle = sums.waits_although_it_fits();
         let may_wait = if promised > 0.0 {
-            PROMPT + GANG_HOLD
+            scale.prompt + scale.gang_hold
         } else {
-            PROMPT
+            scale.prompt
         };
         match idle {
             Some(who) if last.elapsed() > may_wait => {
@@ -223,7 +217,7 @@ async fn settle<'a>(
             None => {}
         }
         assert!(
-            timeline.elapsed() < LONGEST,
+            timeline.elapsed() < scale.longest,
             "the storm does not settle: {}",
             sums.told()
         );
@@ -232,11 +226,12 @@ async fn settle<'a>(
 }
 
 /// When all pods are gone, so is every promise: as many pods as there are addresses are bound at once.
-async fn nothing_is_left(pairs: &[Pair], scene: &Scene<'_>, profile: &Profile) {
+async fn nothing_is_left(scale: &Scale, pairs: &[Pair], scene: &Scene<'_>, profile: &Profile) {
     let began = Instant::now();
     sums::all_addresses_are_back(scene, profile).await;
     let template = harness::objects::pod_of("template", profile.name());
-    let pods = (0..usize::from(ADDRESSES)).map(|number| {
+    let addresses = usize::from(scale.addresses);
+    let pods = (0..addresses).map(|number| {
         let mut pod = template.clone();
         pod["metadata"]["name"] = json!(format!("after-{number:03}"));
         scene.create_pod(pod)
@@ -245,9 +240,9 @@ async fn nothing_is_left(pairs: &[Pair], scene: &Scene<'_>, profile: &Profile) {
         .buffer_unordered(16)
         .collect::<Vec<_>>()
         .await;
-    scene.bound(usize::from(ADDRESSES), Duration::from_mins(1)).await;
+    scene.bound(addresses, scale.fresh).await;
     eprintln!(
-        "{ADDRESSES} pods more were bound {:?} after the others had gone",
+        "{addresses} pods more were bound {:?} after the others had gone",
         began.elapsed()
     );
     for pair in pairs {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::arrivals::{Arrivals, Gang};
-use crate::harness::api::POOLS;
+use crate::harness::api::{POOLS, Refused};
 use crate::harness::kubelet::Sandbox;
 use crate::harness::objects::Profile;
 use crate::harness::scene::Scene;
 use crate::harness::wait::{eventually, expect};
+use crate::scale::Scale;
 use crate::timeline::Timeline;
-use crate::{ADDRESSES, GROUP, NODES, RAILS, VFS};
+use crate::{GROUP, RAILS, VFS};
 
 /// A pod that is there and does not go.
 struct Member {
@@ -34,7 +35,12 @@ pub(crate) struct Sums<'a> {
 }
 
 impl<'a> Sums<'a> {
-    pub(crate) async fn take(scene: &Scene<'_>, arrivals: &'a Arrivals, profile: &Profile) -> Self {
+    pub(crate) async fn take(
+        scale: &Scale,
+        scene: &Scene<'_>,
+        arrivals: &'a Arrivals,
+        profile: &Profile,
+    ) -> Self {
         let mut pods = BTreeMap::new();
         for pod in scene.pods().await {
             if pod["metadata"]["deletionTimestamp"].is_null() {
@@ -52,15 +58,18 @@ impl<'a> Sums<'a> {
         let mut addresses = [0; RAILS];
         let mut leaked = 0;
         for (rail, left) in addresses.iter_mut().enumerate() {
-            let holders = holders(scene, &profile.pool(rail)).await;
-            let coming = bound
-                .iter()
-                .filter(|uid| !holders.contains(&(**uid).to_owned()))
-                .count();
-            leaked += holders.iter().filter(|uid| !bound.contains(uid.as_str())).count();
-            *left = i64::from(ADDRESSES) - count(holders.len()) - count(coming);
+            let lasting = holders(scene, &profile.pool(rail)).await.unwrap();
+            // One that was deleted gives nothing any more, and stays for as long as pods have addresses of it.
+            let deleted = holders(scene, &profile.extra_pool(rail))
+                .await
+                .unwrap_or_default();
+            let has = |uid: &str| lasting.iter().chain(&deleted).any(|holder| holder == uid);
+            let coming = bound.iter().filter(|uid| !has(uid)).count();
+            let holders = lasting.iter().chain(&deleted);
+            leaked += holders.filter(|uid| !bound.contains(uid.as_str())).count();
+            *left = i64::from(scale.addresses) - count(lasting.len()) - count(coming);
         }
-        let mut free: BTreeMap<String, i64> = (0..NODES)
+        let mut free: BTreeMap<String, i64> = (0..scale.nodes)
             .map(|number| (format!("storm-{number:02}"), i64::from(VFS)))
             .collect();
         for node in pods.values().filter_map(|pod| pod.node.as_ref()) {
@@ -207,12 +216,12 @@ impl<'a> Sums<'a> {
 }
 
 /// The UIDs that hold an address of a pool, once for each.
-async fn holders(scene: &Scene<'_>, pool: &str) -> Vec<String> {
-    let pool = scene.api().get(&POOLS.all().named(pool)).await.unwrap();
+async fn holders(scene: &Scene<'_>, pool: &str) -> Result<Vec<String>, Refused> {
+    let pool = scene.api().get(&POOLS.all().named(pool)).await?;
     let records = pool["status"]["allocatedIPs"].as_str().unwrap_or("null");
     let records: Option<BTreeMap<String, Value>> = serde_json::from_str(records).unwrap();
     let uid = |record: Value| record["podUid"].as_str().unwrap_or_default().to_owned();
-    records.unwrap_or_default().into_values().map(uid).collect()
+    Ok(records.unwrap_or_default().into_values().map(uid).collect())
 }
 
 pub(crate) async fn all_addresses_are_back(scene: &Scene<'_>, profile: &Profile) {
@@ -222,8 +231,18 @@ pub(crate) async fn all_addresses_are_back(scene: &Scene<'_>, profile: &Profile)
             &format!("{pool} has all its addresses back"),
             Duration::from_mins(1),
             async || {
-                let holders = holders(scene, &pool).await;
+                let holders = holders(scene, &pool).await.map_err(|refused| refused.message)?;
                 expect(holders.is_empty(), || format!("{holders:?}"))
+            },
+        )
+        .await;
+        let extra = profile.extra_pool(rail);
+        eventually(
+            &format!("{extra}, which was deleted, goes with the last of its addresses"),
+            Duration::from_mins(2),
+            async || {
+                let left = holders(scene, &extra).await;
+                expect(left.is_err(), || format!("{left:?}"))
             },
         )
         .await;

@@ -33,6 +33,11 @@ pub(crate) struct Faults {
 impl Faults {
     /// Listens on a port of its own and passes everything on to `to`.
     pub(crate) async fn before(to: u16) -> Self {
+        Self::before_any(vec![to]).await
+    }
+
+    /// The same in front of several, of which each connection goes to the next that takes it.
+    pub(crate) async fn before_any(to: Vec<u16>) -> Self {
         let port = ports::free();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let fault = Arc::new(watch::Sender::new(Fault::None));
@@ -40,7 +45,9 @@ impl Faults {
         let count = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
+                let mut to = to.clone();
+                let turn = count.fetch_add(1, Ordering::SeqCst) % to.len();
+                to.rotate_left(turn);
                 tokio::spawn(pass(stream, to, faults.subscribe()));
             }
         });
@@ -65,7 +72,7 @@ impl Faults {
     }
 }
 
-async fn pass(mut stream: TcpStream, to: u16, mut fault: watch::Receiver<Fault>) {
+async fn pass(mut stream: TcpStream, to: Vec<u16>, mut fault: watch::Receiver<Fault>) {
     let at_first = *fault.borrow_and_update();
     match at_first {
         Fault::Refuse => return,
@@ -77,9 +84,14 @@ async fn pass(mut stream: TcpStream, to: u16, mut fault: watch::Receiver<Fault>)
         Fault::Late(time) => tokio::time::sleep(time).await,
         Fault::None => {}
     }
-    let Ok(mut onward) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
-        return;
-    };
+    let mut onward = None;
+    for port in to {
+        if let Ok(taken) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+            onward = Some(taken);
+            break;
+        }
+    }
+    let Some(mut onward) = onward else { return };
     let _ = (stream.set_nodelay(true), onward.set_nodelay(true));
     tokio::select! {
         _ = copy_bidirectional(&mut stream, &mut onward) => {}

@@ -21,6 +21,8 @@ pub(crate) struct Profile {
     addresses: u8,
     /// The rail whose pool serves some nodes only, and those.
     only_on: Option<(usize, Vec<String>)>,
+    /// Networks name their pools by a wildcard.
+    by_wildcard: bool,
 }
 
 impl Profile {
@@ -34,6 +36,7 @@ impl Profile {
             rails: 1,
             addresses: 100,
             only_on: None,
+            by_wildcard: false,
         }
     }
 
@@ -58,12 +61,39 @@ impl Profile {
         self
     }
 
+    /// Each rail draws on every pool whose name begins with its network's.
+    pub(crate) fn by_wildcard(self) -> Self {
+        Self {
+            by_wildcard: true,
+            ..self
+        }
+    }
+
     pub(crate) fn network(&self, rail: usize) -> String {
         format!("{}-rail{rail}", self.name)
     }
 
     pub(crate) fn pool(&self, rail: usize) -> String {
         format!("{}-rail{rail}-pool", self.name)
+    }
+
+    /// Another pool of the rail, where they go by a wildcard.
+    pub(crate) fn extra_pool(&self, rail: usize) -> String {
+        format!("{}-rail{rail}-extra", self.name)
+    }
+
+    /// That pool, with so many addresses above those of the first.
+    pub(crate) fn extra_pool_object(&self, rail: usize, addresses: u8) -> Value {
+        let prefix = self.address_prefix(rail);
+        let last = self.addresses + addresses;
+        json!({
+            "metadata": {"name": self.extra_pool(rail)},
+            "spec": {
+                "ipVersion": 4,
+                "subnet": format!("{prefix}0/24"),
+                "ips": [format!("{prefix}{}-{prefix}{last}", self.addresses + 1)],
+            },
+        })
     }
 
     pub(crate) fn resource(&self, rail: usize) -> String {
@@ -137,6 +167,11 @@ impl Profile {
     }
 
     fn network_object(&self, rail: usize) -> Value {
+        let pool = if self.by_wildcard {
+            format!("{}-*", self.network(rail))
+        } else {
+            self.pool(rail)
+        };
         json!({
             "metadata": {"name": self.network(rail), "annotations": {
                 "pointsman.io/profile": self.name,
@@ -145,7 +180,7 @@ impl Profile {
             "spec": {
                 "cniType": "ib-sriov",
                 "enableCoordinator": false,
-                "ibsriov": {"resourceName": self.resource(rail), "ippools": {"ipv4": [self.pool(rail)]}},
+                "ibsriov": {"resourceName": self.resource(rail), "ippools": {"ipv4": [pool]}},
             },
         })
     }

@@ -206,9 +206,14 @@ impl Stack {
         self.ports.webhook
     }
 
+    /// Starts the program, and leaves it to itself.
+    pub(crate) fn launch(&self) {
+        *self.serve.lock().unwrap() = Some(self.program().start(self.plane.run.log(&self.log_name())));
+    }
+
     /// Starts the program, and waits until it says that it is ready.
     pub(crate) async fn serve(&self) {
-        *self.serve.lock().unwrap() = Some(self.program().start(self.plane.run.log(&self.log_name())));
+        self.launch();
         eventually(
             &format!("pointsman serve of {} is ready", self.name),
             START,
@@ -233,6 +238,11 @@ impl Stack {
     /// The way a cluster stops it.
     pub(crate) async fn terminate(&self) -> Option<i32> {
         self.end("TERM").await
+    }
+
+    /// Sends the program a signal that it outlives.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.serve.lock().unwrap().as_ref().unwrap().signal(signal);
     }
 
     async fn end(&self, signal: &str) -> Option<i32> {
