@@ -160,8 +160,8 @@ pub fn rest_of_gang(
     let placement = question.placement(Counting::Firm);
     let node = snapshot.nodes.get(node)?;
     let tiers = question.tiers();
-    let held = commitments.gangs.get(&gang.at).into_iter();
-    let held: BTreeSet<&NodeName> = held
+    let before = commitments.gangs.get(&gang.at).into_iter();
+    let chosen: BTreeSet<&NodeName> = before
         .flat_map(|hold| &hold.places)
         .map(|place| &place.node)
         .collect();
@@ -170,7 +170,7 @@ pub fn rest_of_gang(
         .find_map(|(level, domain)| {
             let mut nodes = gang::nodes_of(&domain, level, question.roster());
             // What was chosen for the gang stays its own where it can.
-            nodes.sort_by_key(|node| !held.contains(&node.name));
+            nodes.sort_by_key(|node| !chosen.contains(&node.name));
             gang::places_with(node, &nodes, standing.need, placement)
         });
     if hold.is_none() && standing.need > 1 {

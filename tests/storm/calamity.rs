@@ -161,12 +161,7 @@ impl Calamities<'_> {
                 stack.serve().await;
             }
             Calamity::ExtenderEnded => self.extender_ended(lasts, random).await,
-            Calamity::ExtenderStopped => {
-                let stack = &random.one(self.pairs).stack;
-                stack.signal("STOP");
-                tokio::time::sleep(HOLD + lasts).await;
-                stack.signal("CONT");
-            }
+            Calamity::ExtenderStopped => self.extender_stopped(lasts, random).await,
             Calamity::Upgrade => self.upgrade().await,
             Calamity::CertificatesRotated => {
                 for pair in self.pairs {
@@ -246,12 +241,7 @@ impl Calamities<'_> {
             }
             Calamity::NodesGone => self.nodes_gone(lasts / 4, random).await,
             Calamity::NodeStatesFlap => self.node_states_flap(lasts / 12, random).await,
-            Calamity::IpamPaused => {
-                let agent = self.plane.spiderpool().agent().id().to_string();
-                process::send("STOP", &agent);
-                tokio::time::sleep(self.scale.ipam_pauses).await;
-                process::send("CONT", &agent);
-            }
+            Calamity::IpamPaused => self.ipam_paused().await,
         }
     }
 
@@ -276,6 +266,20 @@ impl Calamities<'_> {
         }
         tokio::time::sleep(lasts).await;
         stack.serve().await;
+    }
+
+    async fn extender_stopped(&self, lasts: Duration, random: &mut Seeded) {
+        let stack = &random.one(self.pairs).stack;
+        stack.signal("STOP");
+        tokio::time::sleep(HOLD + lasts).await;
+        stack.signal("CONT");
+    }
+
+    async fn ipam_paused(&self) {
+        let agent = self.plane.spiderpool().agent().id().to_string();
+        process::send("STOP", &agent);
+        tokio::time::sleep(self.scale.ipam_pauses).await;
+        process::send("CONT", &agent);
     }
 
     /// One replica after the other, and pods are admitted all the time.
