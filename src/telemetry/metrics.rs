@@ -28,14 +28,18 @@ const LATENCY_BUCKETS: [f64; 15] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
 
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}
+
 /// All metrics; share it in an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     webhook_requests: Family<WebhookLabels, Counter>,
-    webhook_seconds: Histogram,
+    webhook_seconds: Family<WebhookLabels, Histogram, fn() -> Histogram>,
     extender_requests: Family<ExtenderLabels, Counter>,
-    extender_seconds: Family<VerbLabel, Histogram>,
+    extender_seconds: Family<ExtenderLabels, Histogram, fn() -> Histogram>,
     node_refusals: Family<ReasonLabel, Counter>,
     nudges: Family<NudgeLabel, Counter>,
     events: Family<EventLabel, Counter>,
@@ -62,11 +66,6 @@ struct WebhookLabels {
 struct ExtenderLabels {
     verb: Verb,
     verdict: ExtenderVerdict,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VerbLabel {
-    verb: Verb,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,9 +101,9 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::with_prefix("pointsman"),
             webhook_requests: Family::default(),
-            webhook_seconds: Histogram::new(LATENCY_BUCKETS),
+            webhook_seconds: Family::new_with_constructor(latency),
             extender_requests: Family::default(),
-            extender_seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            extender_seconds: Family::new_with_constructor(latency),
             node_refusals: Family::default(),
             nudges: Family::default(),
             events: Family::default(),
@@ -127,19 +126,19 @@ impl Metrics {
 
     /// One admission review answered.
     pub fn webhook_request(&self, verdict: WebhookVerdict, took: Duration) {
-        self.webhook_requests
-            .get_or_create(&WebhookLabels { verdict })
-            .inc();
-        self.webhook_seconds.observe(took.as_secs_f64());
+        let labels = WebhookLabels { verdict };
+        self.webhook_requests.get_or_create(&labels).inc();
+        self.webhook_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
     }
 
     /// One call of kube-scheduler answered.
     pub fn extender_request(&self, verb: Verb, verdict: ExtenderVerdict, took: Duration) {
-        self.extender_requests
-            .get_or_create(&ExtenderLabels { verb, verdict })
-            .inc();
+        let labels = ExtenderLabels { verb, verdict };
+        self.extender_requests.get_or_create(&labels).inc();
         self.extender_seconds
-            .get_or_create(&VerbLabel { verb })
+            .get_or_create(&labels)
             .observe(took.as_secs_f64());
     }
 
@@ -236,10 +235,9 @@ impl Metrics {
 
     fn start_at_zero(&self) {
         for &verdict in WebhookVerdict::ALL {
-            let _counter = self.webhook_requests.get_or_create(&WebhookLabels { verdict });
-        }
-        for &verb in Verb::ALL {
-            let _histogram = self.extender_seconds.get_or_create(&VerbLabel { verb });
+            let labels = WebhookLabels { verdict };
+            let _counter = self.webhook_requests.get_or_create(&labels);
+            let _histogram = self.webhook_seconds.get_or_create(&labels);
         }
         for &result in NudgeResult::ALL {
             let _counter = self.nudges.get_or_create(&NudgeLabel { result });
@@ -370,8 +368,9 @@ mod tests {
         for verdict in WebhookVerdict::ALL {
             let line = format!("pointsman_webhook_requests_total{{verdict=\"{verdict}\"}} 0\n");
             assert!(text.contains(&line), "{line} is not in\n{text}");
+            let line = format!("pointsman_webhook_request_seconds_count{{verdict=\"{verdict}\"}} 0\n");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
         }
-        assert!(text.contains("pointsman_extender_request_seconds_count{verb=\"preempt\"} 0\n"));
         assert!(text.contains("pointsman_panics_total 0\n"));
         assert!(text.ends_with("# EOF\n"));
     }
@@ -396,10 +395,10 @@ mod tests {
         let text = metrics.exposition().unwrap();
         for line in [
             "pointsman_webhook_requests_total{verdict=\"mutated\"} 1",
-            "pointsman_webhook_request_seconds_bucket{le=\"0.0025\"} 0",
-            "pointsman_webhook_request_seconds_bucket{le=\"0.005\"} 1",
+            "pointsman_webhook_request_seconds_bucket{le=\"0.0025\",verdict=\"mutated\"} 0",
+            "pointsman_webhook_request_seconds_bucket{le=\"0.005\",verdict=\"mutated\"} 1",
             "pointsman_extender_requests_total{verb=\"filter\",verdict=\"not_ready\"} 1",
-            "pointsman_extender_request_seconds_count{verb=\"filter\"} 1",
+            "pointsman_extender_request_seconds_count{verb=\"filter\",verdict=\"not_ready\"} 1",
             "pointsman_extender_node_refusals_total{reason=\"no_free_vf\"} 17",
             "pointsman_nudges_total{result=\"sent\"} 1",
             "pointsman_events_total{result=\"sent\"} 1",

@@ -275,3 +275,60 @@ async fn junk_and_silence_instead_of_a_handshake_harm_nobody() {
     }
     assert_eq!(followed.ask(&pair).await.unwrap(), 200);
 }
+
+/// A ClientHello whose newest version is `minor` of TLS 1 (2: TLS 1.1, 3: TLS 1.2), as a client of that time sends it.
+fn hello(minor: u8) -> Vec<u8> {
+    // ECDHE with AES-128-GCM (P-256; rustls has these for TLS 1.2) and, for older versions, with AES-128-CBC.
+    let suites = [0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x09, 0xc0, 0x13];
+    let extensions = [
+        &[0x00, 0x0a, 0x00, 0x04, 0x00, 0x02, 0x00, 0x17][..],
+        &[0x00, 0x0b, 0x00, 0x02, 0x01, 0x00],
+        &[0x00, 0x0d, 0x00, 0x06, 0x00, 0x04, 0x04, 0x03, 0x04, 0x01],
+        // Extended master secret, which every client of the last ten years offers.
+        &[0x00, 0x17, 0x00, 0x00],
+    ]
+    .concat();
+    let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    let mut body = vec![3, minor];
+    body.extend([7; 32]);
+    body.push(0);
+    body.extend(length(&suites));
+    body.extend(suites);
+    body.extend([1, 0]);
+    body.extend(length(&extensions));
+    body.extend(extensions);
+    let mut handshake = vec![1, 0];
+    handshake.extend(length(&body));
+    handshake.extend(body);
+    let mut record = vec![0x16, 3, 1];
+    record.extend(length(&handshake));
+    record.extend(handshake);
+    record
+}
+
+#[tokio::test]
+async fn nothing_before_tls_1_2_is_spoken() {
+    let pair = pair();
+    let volume = Volume::with(&pair);
+    let followed = Followed::start(volume.path()).await;
+    eventually("the certificate", async || followed.shows(&pair).await).await;
+    let answered = async |minor: u8| {
+        let mut stream = TcpStream::connect(followed.server.address).await.unwrap();
+        stream.write_all(&hello(minor)).await.unwrap();
+        let mut answer = [0; 7];
+        let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer);
+        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+        answer
+    };
+    // A fatal alert: protocol_version.
+    for old in [1, 2] {
+        assert_eq!(
+            answered(old).await[..],
+            [0x15, 3, 3, 0, 2, 2, 70],
+            "TLS 1.{}",
+            old - 1
+        );
+    }
+    // The same of TLS 1.2 is met with a handshake message.
+    assert_eq!(answered(3).await[..3], [0x16, 3, 3]);
+}
