@@ -46,7 +46,7 @@ pub mod key {
     pub const NODES: &str = "nodes";
     /// Number of nodes that fit.
     pub const FITTING: &str = "fitting";
-    /// Kind of object: a resource's plural name.
+    /// Kind of object, as in YAML.
     pub const KIND: &str = "kind";
     /// Object, as `namespace/name` or `name`.
     pub const OBJECT: &str = "object";

@@ -159,7 +159,7 @@ impl Metrics {
         self.events.get_or_create(&EventLabel { result }).inc();
     }
 
-    /// The watch of `kind` (a resource's plural name, from the table of watches) broke and starts again.
+    /// The watch of `kind` (as in YAML, from the table of watches) broke and starts again.
     pub fn watch_error(&self, kind: &'static str) {
         self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }
@@ -383,8 +383,8 @@ mod tests {
         metrics.node_refusals("no_free_vf", 17);
         metrics.nudge(NudgeResult::Sent);
         metrics.event(EventResult::Sent);
-        metrics.watch_error("pods");
-        metrics.objects_unreadable("spiderippools", 2);
+        metrics.watch_error("Pod");
+        metrics.objects_unreadable("SpiderIPPool", 2);
         metrics.fabric_looked_at(1_700_000_000, true);
         metrics.tier_conflict(3);
         metrics.sampling(true);
@@ -402,8 +402,8 @@ mod tests {
             "pointsman_extender_node_refusals_total{reason=\"no_free_vf\"} 17",
             "pointsman_nudges_total{result=\"sent\"} 1",
             "pointsman_events_total{result=\"sent\"} 1",
-            "pointsman_watch_errors_total{kind=\"pods\"} 1",
-            "pointsman_objects_unreadable{kind=\"spiderippools\"} 2",
+            "pointsman_watch_errors_total{kind=\"Pod\"} 1",
+            "pointsman_objects_unreadable{kind=\"SpiderIPPool\"} 2",
             "pointsman_fabric_data_timestamp_seconds 1700000000",
             "pointsman_fabric_data_stale 1",
             "pointsman_tier_conflict_nodes 3",

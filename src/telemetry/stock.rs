@@ -33,7 +33,7 @@ pub struct Taken {
     pub waiting: BTreeMap<&'static str, u64>,
     /// How many promises came to nothing since the start, by what they were: hold, reservation, gang.
     pub expired: [(&'static str, u64); 3],
-    /// How many objects the index holds, by the plural name of their kind.
+    /// How many objects the index holds, by their kind.
     pub objects: BTreeMap<&'static str, u64>,
     /// When, in seconds since 1970.
     pub at: i64,

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pointsman::cluster::objects::Kind;
 use pointsman::decide::stock::Count;
 use pointsman::telemetry::label::{ExtenderVerdict, Verb};
 use pointsman::telemetry::metrics::Metrics;
 use pointsman::telemetry::stock::Taken;
+use strum::IntoEnumIterator as _;
 
 const README: &str = include_str!("../../README.md");
 
@@ -73,13 +75,15 @@ fn the_table_is_what_the_program_exposes() {
         }
     }
     metrics.node_refusals("a_reason", 1);
-    metrics.watch_error("pods");
-    metrics.objects_unreadable("pods", 1);
-    metrics.index_event("pods", 1);
+    for kind in Kind::iter() {
+        metrics.watch_error(kind.name());
+        metrics.objects_unreadable(kind.name(), 1);
+        metrics.index_event(kind.name(), 1);
+    }
     let mut taken = Taken {
         waiting: BTreeMap::from([("a_reason", 1)]),
         expired: [("hold", 0), ("reservation", 0), ("gang", 0)],
-        objects: BTreeMap::from([("pods", 1)]),
+        objects: BTreeMap::from([(Kind::Pod.name(), 1)]),
         ..Taken::default()
     };
     taken
