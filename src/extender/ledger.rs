@@ -445,14 +445,21 @@ impl Book {
         for uid in over {
             self.strike(&uid);
         }
-        self.filtered
-            .retain(|uid, (_, until)| *until > now && !snapshot.bound.contains_key(uid));
+        // Pods that went before any snapshot taken here showed them, and with them perhaps their gang.
+        let mut left = BTreeSet::new();
+        self.filtered.retain(|uid, (pod, until)| {
+            let gone = snapshot.gone.contains_key(uid);
+            if gone {
+                left.extend(pod.gang_ref());
+            }
+            !gone && *until > now && !snapshot.bound.contains_key(uid)
+        });
         self.settle_gangs(snapshot);
         // A gang without pods is gone; one that is only being created has shown at least the pod that was held for.
         let known = |gang: &GangRef| snapshot.gangs.contains_key(gang);
         let mut over: Vec<GangRef> = Vec::new();
         for (gang, until) in &self.gangs {
-            if self.seen_gangs.contains(gang) && !known(gang) {
+            if (self.seen_gangs.contains(gang) || left.contains(gang)) && !known(gang) {
                 over.push(gang.clone());
             } else if *until <= now {
                 self.expired.gangs += 1;
@@ -597,6 +604,25 @@ mod tests {
             "another of its pods has come meanwhile"
         );
         assert_eq!(gangs(later + LIFETIMES.gang), 0);
+    }
+
+    #[test]
+    fn a_gang_that_came_and_went_between_two_looks_gives_its_places_up() {
+        let (ledger, published) = ledger();
+        let now = Instant::now();
+        let required = Locality::Required(crate::decide::policy::Tier::LeafGroup);
+        let pod = Arc::new(testing::Cluster::with_rails(1).gang("g", 4, &required).remove(0));
+        let gang = pod.gang_ref().unwrap();
+        ledger.decide(now, |_, book| {
+            ledger.hold_gang(book, gang.clone(), Some(GangHold::default()), now);
+            ledger.remember(book, &pod, now);
+        });
+        let gangs = || ledger.decide(now, |_, book| book.commitments().gangs.size());
+        assert_eq!(gangs(), 1, "not seen yet is not gone");
+        let mut snapshot = ClusterSnapshot::default();
+        snapshot.gone.insert_mut(pod.at.uid.clone(), ());
+        published.store(Arc::new(snapshot));
+        assert_eq!(gangs(), 0);
     }
 
     #[test]
