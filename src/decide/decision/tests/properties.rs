@@ -38,6 +38,32 @@ proptest! {
         }
     }
 
+    /// Preferred: as many of the gang are placed as there is room for, over the fewest leaf groups that have it.
+    #[test]
+    fn a_preferred_gang_is_never_kept_waiting_and_spans_the_fewest_leaf_groups(
+        nodes in prop::collection::vec((0_u32..4, 0_usize..4), 1..8),
+        size in 1_u32..10,
+        picks in prop::collection::vec(0_usize..4, 10),
+    ) {
+        let leaves = ["a", "b", "c", "d"];
+        let mut cluster = Cluster::with_rails(1);
+        let mut slots = [0_u32; 4];
+        for (index, (vfs, leaf)) in nodes.iter().enumerate() {
+            cluster = cluster.node_in(&format!("n{index}"), *vfs, leaves[*leaf]);
+            slots[*leaf] += vfs;
+        }
+        let gang = cluster.gang("g", size, &Locality::Preferred(Tier::LeafGroup));
+        let outcome = play(&cluster, &gang, |turn, equals| picks[turn] % equals);
+        let leaf_of = |node: &String| nodes[node[1..].parse::<usize>().unwrap()].1;
+        let placed: Vec<usize> = outcome.iter().flatten().map(leaf_of).collect();
+        let room = size.min(slots.iter().sum());
+        prop_assert_eq!(placed.len(), usize::try_from(room).unwrap(), "{:?}", outcome);
+        slots.sort_unstable_by_key(|slots| std::cmp::Reverse(*slots));
+        let fewest = (0..=4).find(|groups| slots[..*groups].iter().sum::<u32>() >= room);
+        let used: BTreeSet<usize> = placed.into_iter().collect();
+        prop_assert_eq!(Some(used.len()), fewest, "{:?}", outcome);
+    }
+
     /// Any number of required gangs, their pods in any order: each is placed whole or not at all.
     #[test]
     fn gangs_that_compete_end_whole_or_not_at_all(
