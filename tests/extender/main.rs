@@ -13,6 +13,7 @@ mod pod_groups;
 mod preempt;
 mod purity;
 mod sampling;
+mod tenants;
 mod without_bind;
 
 use std::sync::Arc;
