@@ -2,7 +2,9 @@
 //! series of them, one of the programs and what stands between them, one of what they place pods by: so at almost any
 //! time two things are wrong at once.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::Request;
@@ -18,7 +20,7 @@ use crate::harness::nodes::OPERATOR_NAMESPACE;
 use crate::harness::objects::{Profile, pod_of};
 use crate::harness::plane::ControlPlane;
 use crate::harness::process;
-use crate::harness::scene::Scene;
+use crate::harness::scene::{Scene, is_bound};
 use crate::harness::seeded::Seeded;
 use crate::harness::stack::write_certificate;
 use crate::pair::Pair;
@@ -35,10 +37,15 @@ pub(crate) struct Calamities<'a> {
     /// Between the program and the API server.
     pub(crate) watches: &'a Faults,
     pub(crate) timeline: &'a Timeline,
+    /// Pods that were bound and had no address yet when a pool of theirs was deleted for good.
+    pub(crate) bereft: &'a Mutex<BTreeSet<String>>,
 }
 
 /// Longer than a scheduler's lease lasts, and than the second after which another asks for it.
 const TAKEN_OVER: Duration = Duration::from_secs(6);
+
+/// After how long nobody binds a pod any more on account of a pool that was deleted.
+const SEEN: Duration = Duration::from_secs(3);
 
 /// Addresses of the pool that comes and goes.
 const EXTRA: u8 = 20;
@@ -329,6 +336,21 @@ impl Calamities<'_> {
             })
             .await;
         }
+        tokio::time::sleep(SEEN).await;
+        persist(async || {
+            let pods = self.plane.api.try_list(&self.scene.pods_at()).await?;
+            let sandboxes = self.scene.kubelet.sandboxes();
+            let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+            let served = |uid: &String| {
+                let sandbox = sandboxes.get(uid);
+                sandbox.is_some_and(|sandbox| sandbox.failure.is_none())
+            };
+            let coming = pods.iter().filter(|pod| is_bound(pod)).map(uid);
+            let coming = coming.filter(|uid| !served(uid));
+            self.bereft.lock().unwrap().extend(coming);
+            Ok(())
+        })
+        .await;
     }
 
     async fn fail_over(&self) {

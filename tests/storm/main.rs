@@ -23,6 +23,8 @@ mod scale;
 mod sums;
 mod timeline;
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -129,6 +131,7 @@ async fn storm(seed: u64, scale: &'static Scale) {
 
     let arrivals = Arrivals::make(&mut Seeded::new(seed), scale, &profile);
     let count = std::env::var("FAULTS").map_or(scale.faults, |count| count.parse().unwrap());
+    let bereft = Mutex::default();
     let calamities = Calamities {
         scale,
         scene: &scene,
@@ -137,6 +140,7 @@ async fn storm(seed: u64, scale: &'static Scale) {
         profile: &profile,
         watches: &watches,
         timeline: &timeline,
+        bereft: &bereft,
     };
     let began = Instant::now();
     let mut order = Seeded::new(seed ^ 0xa);
@@ -148,7 +152,16 @@ async fn storm(seed: u64, scale: &'static Scale) {
         "everything is sound again, {:?} after the first pod",
         began.elapsed()
     ));
-    let sums = settle(scale, &scene, pairs, &arrivals, &profile, &timeline).await;
+    let sums = settle(
+        scale,
+        &scene,
+        pairs,
+        &arrivals,
+        &profile,
+        &timeline,
+        &bereft.into_inner().unwrap(),
+    )
+    .await;
     sums.check(&scene, &timeline);
     eprintln!("after {count} faults: {}", sums.told());
     arrivals.leave_all(&scene).await;
@@ -175,6 +188,7 @@ async fn settle<'a>(
     arrivals: &'a Arrivals,
     profile: &Profile,
     timeline: &Timeline,
+    bereft: &BTreeSet<String>,
 ) -> Sums<'a> {
     let began = Instant::now();
     let mut last = Instant::now();
@@ -189,6 +203,12 @@ async fn settle<'a>(
         if before.as_ref() != Some(&(sums.state(), promised.to_string())) {
             last = Instant::now();
             before = Some((sums.state(), promised.to_string()));
+        }
+        for name in sums.stranded(bereft) {
+            eprintln!(
+                "{name} was bound on account of a pool that was deleted before it had its address: it is deleted"
+            );
+            scene.api().delete(&scene.pods_at().named(&name)).await.unwrap();
         }
         let idle = sums.waits_although_it_fits();
         let may_wait = if promised > 0.0 {

@@ -100,6 +100,20 @@ impl<'a> Sums<'a> {
         bound.filter(|pod| !served(pod)).count()
     }
 
+    /// Of those, pods that can never get any: they were bound on account of a pool that was deleted before they had its
+    /// address. Whoever deletes a pool under load has to delete them, too.
+    pub(crate) fn stranded(&self, bereft: &BTreeSet<String>) -> Vec<String> {
+        let too_many = -self.addresses.iter().copied().min().unwrap().min(0);
+        let stranded = self.pods.iter().filter(|(_, pod)| {
+            let sandbox = self.sandboxes.get(&pod.uid);
+            pod.node.is_some()
+                && bereft.contains(&pod.uid)
+                && sandbox.is_some_and(|made| made.failure.is_some())
+        });
+        let most = usize::try_from(too_many).unwrap();
+        stranded.map(|(name, _)| name.clone()).take(most).collect()
+    }
+
     /// What a change shows in.
     pub(crate) fn state(&self) -> (Vec<(String, bool)>, [i64; RAILS]) {
         let pods = self
