@@ -32,6 +32,10 @@ use std::process::ExitCode;
 
 use reference::Reference;
 
+/// As the program has it, so that the reference servers differ from it in their work alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
