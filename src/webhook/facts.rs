@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::known::Known;
 use crate::cluster::convert;
 use crate::cluster::multus::{self, Element};
 use crate::cluster::quantity;
@@ -125,7 +126,7 @@ pub struct RawContainer {
 #[serde(default)]
 pub struct RawNamed {
     /// Its name.
-    pub name: String,
+    pub name: Known,
 }
 
 /// A volume that a container mounts.
@@ -133,9 +134,9 @@ pub struct RawNamed {
 #[serde(default, rename_all = "camelCase")]
 pub struct RawMount {
     /// The volume.
-    pub name: String,
+    pub name: Known,
     /// Where.
-    pub mount_path: String,
+    pub mount_path: Known,
 }
 
 /// Requests and limits.
@@ -401,7 +402,7 @@ fn containers(
         .collect()
 }
 
-fn names(list: Option<&[RawNamed]>, name: &str) -> bool {
+fn names(list: Option<&[RawNamed]>, name: &'static str) -> bool {
     list.unwrap_or_default().iter().any(|one| one.name == name)
 }
 

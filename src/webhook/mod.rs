@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod handler;
+pub mod known;
 pub mod patch;
 pub mod review;
 mod validate;
