@@ -11,7 +11,7 @@ use super::placement::{Fit, Verdict};
 use super::supply::PoolSet;
 
 /// What has been promised and does not show in the snapshot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commitments {
     /// Per pod: holds (filter said yes, not bound) and reservations (bound by us, not yet seen).
     pub pods: Map<PodUid, Arc<Commitment>>,

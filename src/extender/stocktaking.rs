@@ -1,6 +1,7 @@
 //! Takes stock now and then, for the metrics. Like the nudger it counts with copies of the snapshot and of the promises,
-//! so that the scheduler never waits for it.
+//! so that the scheduler never waits for it; and not on a thread that answers, because counting reads all nodes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,22 @@ use super::ledger::Ledger;
 use super::nudge::Waiting;
 use crate::cluster::objects::Kind;
 use crate::decide::cluster::ClusterSnapshot;
+use crate::decide::commitment::Commitments;
+use crate::decide::names::PodUid;
 use crate::decide::settings::Settings;
-use crate::decide::stock;
+use crate::decide::stock::{self, Stock};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::stock::Taken;
 
 /// Below the usual scrape interval of 15 to 60 s; counting 5,000 nodes takes milliseconds.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A pause is at least so many times as long as the counting before it: a cluster that is large and changes all the time
+/// costs a hundredth of a core.
+const PAUSES: u32 = 100;
+
+/// And at most this long: alerts look at what is counted.
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Takes stock.
 #[derive(Debug)]
@@ -31,15 +41,38 @@ pub struct Stocktaker {
     pub metrics: Arc<Metrics>,
 }
 
+/// What was counted, and of what.
+struct Counted {
+    generation: u64,
+    commitments: Commitments,
+    reserved: BTreeSet<PodUid>,
+    stock: Stock,
+}
+
 impl Stocktaker {
     /// Takes stock until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stocktaker = Arc::new(self);
+        let mut last = None;
         loop {
+            let started = Instant::now();
+            let taking = Arc::clone(&stocktaker);
+            let before = last.take();
+            let counting = tokio::task::spawn_blocking(move || {
+                let (taken, counted) = taking.take_after(before, Instant::now(), unix_now());
+                taking.metrics.stock(taken);
+                counted
+            });
+            last = match counting.await {
+                Ok(counted) => Some(counted),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime is going down.
+                Err(_) => return,
+            };
+            let pause = (started.elapsed() * PAUSES).clamp(INTERVAL, LONGEST);
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.metrics.stock(self.take(Instant::now(), unix_now())),
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -47,6 +80,11 @@ impl Stocktaker {
     /// Takes stock now.
     #[must_use]
     pub fn take(&self, now: Instant, at: i64) -> Taken {
+        self.take_after(None, now, at).0
+    }
+
+    /// Takes stock now; what has not changed since `last` is not counted again.
+    fn take_after(&self, last: Option<Counted>, now: Instant, at: i64) -> (Taken, Counted) {
         let (snapshot, commitments, reserved, expired) = self.ledger.decide(now, |snapshot, book| {
             (
                 snapshot.clone(),
@@ -55,9 +93,18 @@ impl Stocktaker {
                 book.expired(),
             )
         });
+        let is_same = |last: &Counted| {
+            last.generation == snapshot.generation
+                && last.reserved == reserved
+                && last.commitments == commitments
+        };
+        let stock = match last.filter(is_same) {
+            Some(last) => last.stock,
+            None => stock::take(&snapshot, &commitments, &reserved, &self.settings),
+        };
         let waiting = self.waiting.by_reason();
-        Taken {
-            stock: stock::take(&snapshot, &commitments, &reserved, &self.settings),
+        let taken = Taken {
+            stock: stock.clone(),
             waiting: waiting
                 .into_iter()
                 .map(|(reason, pods)| (reason.slug(), pods))
@@ -72,7 +119,14 @@ impl Stocktaker {
                 .map(|(kind, count)| (kind.name(), u64::try_from(count).unwrap_or(u64::MAX)))
                 .collect(),
             at,
-        }
+        };
+        let counted = Counted {
+            generation: snapshot.generation,
+            commitments,
+            reserved,
+            stock,
+        };
+        (taken, counted)
     }
 }
 
