@@ -3,6 +3,7 @@
 mod counts;
 mod devices;
 mod nodes;
+mod pods;
 mod pools;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,21 +14,22 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use self::devices::claim_ref;
+use self::pods::Kept;
 use super::{Key, key};
 use crate::cluster::convert::{device, endpoint, network, node, pod, pool, sriov};
 use crate::cluster::fabric::{self, LEASE};
 use crate::cluster::objects::{Kind, Object};
 use crate::decide::address::{AddressRange, Family};
+use crate::decide::amounts::Amounts;
 use crate::decide::changes::Changes;
 use crate::decide::claim::Claims;
-use crate::decide::cluster::{ClusterSnapshot, Members};
+use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::endpoint::Endpoint;
 use crate::decide::links::LookedAt;
 use crate::decide::names::{
     GangName, GangRef, JobName, NamespaceName, NetworkRef, NodeName, PodName, PodUid, PoolName, ResourceName,
 };
 use crate::decide::network::Network;
-use crate::decide::pod::{Phase, Pod};
 use crate::decide::pool::Pool;
 use crate::decide::problem::Problems;
 use crate::decide::settings::Settings;
@@ -36,7 +38,9 @@ use crate::decide::settings::Settings;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) snapshot: ClusterSnapshot,
-    pods: BTreeMap<Key, Arc<Pod>>,
+    pods: BTreeMap<Key, Kept>,
+    /// What the pods that want nothing of ours take: many take the same.
+    loads: BTreeSet<Arc<Amounts>>,
     attachments: BTreeMap<NetworkRef, Arc<Network>>,
     multus_configs: BTreeMap<Key, Arc<Network>>,
     pools: BTreeMap<PoolName, pool::PoolParts>,
@@ -342,86 +346,8 @@ impl State {
             None => drop(self.snapshot.endpoints.remove_mut(&at)),
         }
         if let Some(pod) = self.pods.get(key) {
-            let uid = pod.at.uid.clone();
+            let uid = pod.uid().clone();
             self.recheck(&uid, settings);
-        }
-    }
-
-    /// A pod is new, changed (perhaps another one of the same name) or gone.
-    fn put_pod(&mut self, key: &Key, pod: Option<Arc<Pod>>, settings: &Settings) {
-        // Most of what is told of pods is about their status.
-        if pod.is_some() && self.pods.get(key) == pod.as_ref() {
-            return;
-        }
-        let before = match pod.as_ref().filter(|pod| matters(pod)) {
-            Some(pod) => self.pods.insert(key.clone(), Arc::clone(pod)),
-            None => self.pods.remove(key),
-        };
-        let ended = matches!(&pod, Some(pod) if pod.phase == Phase::Ended);
-        let takes_the_same = match (&before, &pod) {
-            (Some(before), Some(pod)) => (&before.phase, &before.takes) == (&pod.phase, &pod.takes),
-            _ => false,
-        };
-        if let Some(before) = before {
-            let uid = &before.at.uid;
-            if pod.as_ref().is_none_or(|pod| pod.at.uid != *uid) {
-                self.snapshot.gone.insert_mut(uid.clone(), ());
-                self.gone.push_back((self.ages, uid.clone()));
-            }
-            self.snapshot.pending.remove_mut(uid);
-            self.snapshot.bound.remove_mut(uid);
-            if pod.as_ref().is_some_and(|pod| pod.at.uid == *uid) && !ended {
-                self.snapshot.unallocated.remove_mut(uid);
-                self.snapshot.unfetched.remove_mut(uid);
-            } else if self.snapshot.unallocated.contains_key(uid) {
-                self.departed.insert(uid.clone(), 0);
-            }
-            if let (false, Phase::Bound(node)) = (takes_the_same, &before.phase) {
-                self.change_use(node, |used| used.take(&before.takes));
-            }
-            self.change_gang(&before, |members, uid| {
-                members.bound.remove(uid);
-                members.pending.remove(uid);
-                members.ended.remove(uid);
-                members.staying.remove(uid);
-            });
-        }
-        let Some(pod) = pod.filter(|pod| matters(pod)) else {
-            return;
-        };
-        self.change_gang(&pod, |members, uid| {
-            if !pod.leaving && pod.phase != Phase::Ended {
-                members.staying.insert(uid.clone(), pod.at.name.clone());
-            }
-            match &pod.phase {
-                Phase::Bound(node) => drop(members.bound.insert(uid.clone(), node.clone())),
-                Phase::Pending { .. } => drop(members.pending.insert(uid.clone())),
-                Phase::Ended => drop(members.ended.insert(uid.clone())),
-            }
-        });
-        match &pod.phase {
-            Phase::Bound(node) => {
-                if !takes_the_same {
-                    self.change_use(node, |used| used.add(&pod.takes));
-                }
-                if wants_something(&pod) {
-                    self.snapshot
-                        .bound
-                        .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
-                    self.recheck(&pod.at.uid, settings);
-                }
-            }
-            Phase::Pending { .. } => {
-                self.snapshot.pending.insert_mut(pod.at.uid.clone(), pod);
-            }
-            Phase::Ended => {}
-        }
-    }
-
-    fn change_gang(&mut self, pod: &Pod, change: impl FnOnce(&mut Members, &PodUid)) {
-        if let Some(gang) = pod.gang_ref() {
-            self.snapshot
-                .change_members(gang, |members| change(members, &pod.at.uid));
         }
     }
 
@@ -461,24 +387,4 @@ fn pod_group(key: &Key) -> GangRef {
 
 fn job(key: &Key) -> (NamespaceName, JobName) {
     (key.0.as_str().into(), key.1.as_str().into())
-}
-
-/// Whether a pod must be kept in mind: it takes something of a node, waits for something of ours, or was part of a
-/// gang.
-fn matters(pod: &Pod) -> bool {
-    match pod.phase {
-        Phase::Bound(_) => true,
-        Phase::Pending { .. } => wants_something(pod),
-        Phase::Ended => matches!(pod.gang, Ok(Some(_))),
-    }
-}
-
-/// Whether a pod takes anything that only we look at.
-fn wants_something(pod: &Pod) -> bool {
-    pod.takes.iter().any(|(resource, _)| resource.is_extended())
-        || pod.default_network.is_some()
-        || pod
-            .networks
-            .as_ref()
-            .map_or(true, |networks| !networks.is_empty())
 }
