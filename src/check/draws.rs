@@ -10,7 +10,7 @@ use crate::decide::names::{NetworkRef, NodeName, PoolName};
 use crate::decide::network::Ipam;
 use crate::decide::node::Node;
 use crate::decide::pool::PoolFacts;
-use crate::decide::wildcard;
+use crate::decide::wildcard::{self, Pattern};
 
 /// What a network draws from, for one family.
 pub(super) struct Draw {
@@ -58,8 +58,11 @@ fn resolve(facts: &Facts, family: Family, names: &[String]) -> Draw {
     };
     for name in names {
         let found = if wildcard::is_wildcard(name) {
-            let matching = facts.snapshot.pools_matching(name, family).unwrap_or_default();
-            matching.iter().map(|pool| pool.name.clone()).collect()
+            let pattern = Pattern::parse(name).ok();
+            let matching = pattern
+                .iter()
+                .flat_map(|pattern| facts.snapshot.pools_matching(pattern, family));
+            matching.map(|pool| pool.name.clone()).collect()
         } else {
             let there = facts.snapshot.pools.get(name.as_str());
             there

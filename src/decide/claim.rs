@@ -11,7 +11,7 @@ use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
 use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
-use super::naming::{Asker, demands, of_the_cluster};
+use super::naming::{Asker, At, demands, of_the_cluster};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
 use super::pod::{Pod, PoolRequest};
@@ -184,14 +184,13 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
                 .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
             continue;
         }
-        addresses.extend(demands(
-            Asker::of(pod),
-            &interface,
-            &selection.network,
-            attachment,
+        let at = At {
+            asker: Asker::of(pod),
+            interface: &interface,
+            network: &selection.network,
             snapshot,
-            settings,
-        )?);
+        };
+        addresses.extend(demands(at, attachment, settings)?);
     }
     if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
         addresses.extend(of_the_cluster(pod, list, &asking, snapshot, settings)?);

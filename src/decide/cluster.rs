@@ -3,6 +3,7 @@
 //! The maps are persistent: the index makes the next snapshot from the last by changing one entry, and whoever
 //! still reads the last is not disturbed. All are ordered, so that everything derived from them is, too.
 
+use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use super::node::{Node, SriovState};
 use super::pod::{Namespace, Phase, Pod};
 use super::pool::Pool;
 use super::supply::PoolSet;
-use super::wildcard::{Malformed, Pattern};
+use super::wildcard::Pattern;
 
 /// An ordered map whose clone costs nothing.
 pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
@@ -183,22 +184,21 @@ impl ClusterSnapshot {
 
     /// The pools of a family that a wildcard matches, in order of name. A wildcard is for SpiderIPPools; one that stands
     /// for a subnet is named by us alone.
-    ///
-    /// # Errors
-    /// When the wildcard is malformed.
-    pub fn pools_matching(&self, wildcard: &str, family: Family) -> Result<Vec<&Arc<Pool>>, Malformed> {
-        let pattern = Pattern::parse(wildcard)?;
+    pub fn pools_matching<'a, 'p>(
+        &'a self,
+        pattern: &'p Pattern,
+        family: Family,
+    ) -> impl Iterator<Item = &'a Arc<Pool>> + use<'a, 'p> {
         // Pools are in order of name, so that those with the pattern's prefix stand together.
-        let prefix = PoolName::from(pattern.prefix().as_str());
-        let matching = self
-            .pools
-            .range::<PoolName, _>(&prefix..)
-            .take_while(|(name, _)| name.as_str().starts_with(prefix.as_str()))
-            .filter(|(name, pool)| {
+        let from_prefix = (Bound::Included(pattern.prefix()), Bound::Unbounded);
+        self.pools
+            .range::<str, _>(from_prefix)
+            .take_while(move |(name, _)| name.as_str().starts_with(pattern.prefix()))
+            .filter(move |(name, pool)| {
                 let same_family = pool.reading.as_ref().is_ok_and(|facts| facts.family == family);
                 same_family && !name.is_of_subnet() && pattern.matches(name.as_str())
-            });
-        Ok(matching.map(|(_, pool)| pool).collect())
+            })
+            .map(|(_, pool)| pool)
     }
 
     /// Every profile that some network belongs to, in order.

@@ -223,7 +223,8 @@ fn complete(
     }
     let nodes = findings.nodes(pod, &interfaces, default_network);
     findings.links(&interfaces);
-    let pools = findings.pools(pod, &interfaces, snapshot, settings);
+    let clients = pools::clients(pod, &interfaces, snapshot);
+    let pools = findings.pools(pod, &clients, snapshot, settings);
     findings.pod(pod, &interfaces, &needs, settings);
     findings.devices(pod, &needs, snapshot);
     let target = findings.target(pod, policy, &needs, settings);

@@ -6,6 +6,7 @@ mod named;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::named::Named;
 use super::address::Family;
 use super::claim::Demand;
 use super::cluster::ClusterSnapshot;
@@ -112,20 +113,56 @@ fn of_subnets(choice: &PoolChoice) -> PoolChoice {
     }
 }
 
+/// One address that Spiderpool will be asked for, and the pools it can come from, which are looked through only as far
+/// as someone asks: a wildcard may match hundreds.
+pub(super) struct Candidates<'a> {
+    /// Of the address.
+    pub(super) family: Family,
+    /// The first of the pools, in order of name.
+    pub(super) first: &'a Arc<Pool>,
+    named: Named<'a>,
+    at: At<'a>,
+}
+
+/// Who asks for an address, on which network, and what is known.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// Who asks.
+    pub(super) asker: Asker<'a>,
+    /// The interface it is for.
+    pub(super) interface: &'a InterfaceName,
+    /// Its network.
+    pub(super) network: &'a NetworkRef,
+    /// What is known.
+    pub(super) snapshot: &'a ClusterSnapshot,
+}
+
+impl<'a> Candidates<'a> {
+    /// The interface that the address is for.
+    pub(super) fn interface(&self) -> &'a InterfaceName {
+        self.at.interface
+    }
+
+    /// Every pool the pod may take it from on some node, in order of name.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &'a Arc<Pool>> + '_ {
+        let at = self.at;
+        let admits = move |facts: &PoolFacts| at.obstacles(facts, self.family).next().is_none();
+        let named = self.named.iter(at.snapshot);
+        named.filter(move |pool| pool.reading.as_ref().is_ok_and(admits))
+    }
+}
+
 /// The addresses Spiderpool will be asked for on one interface.
 pub(super) fn demands(
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
+    at: At<'_>,
     attachment: &Attachment,
-    snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
-    let Some((_, choice)) = choice(asker, interface, &attachment.ipam, snapshot)? else {
+    let Some((_, choice)) = choice(at.asker, at.interface, &attachment.ipam, at.snapshot)? else {
         return Ok(Vec::new());
     };
     let by_subnet = matches!(attachment.ipam, Ipam::Spiderpool { by_subnet: true, .. });
-    chosen(asker, interface, network, &choice, by_subnet, snapshot, settings)
+    chosen(at, &choice, by_subnet, settings)
 }
 
 /// What the agent allocates for the cluster's own network because the pod's annotation lists it. That network's name is
@@ -143,53 +180,62 @@ pub(super) fn of_the_cluster(
     if choice == PoolChoice::default() {
         return Ok(Vec::new());
     }
-    let unknown = NetworkRef::new("", "");
-    chosen(
-        Asker::of(pod),
-        &interface,
-        &unknown,
-        &choice,
-        false,
+    let at = At {
+        asker: Asker::of(pod),
+        interface: &interface,
+        network: &NetworkRef::new("", ""),
         snapshot,
-        settings,
-    )
+    };
+    chosen(at, &choice, false, settings)
 }
 
 /// One address per family out of the pools that were chosen for an interface.
 fn chosen(
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
+    at: At<'_>,
     choice: &PoolChoice,
     by_subnet: bool,
-    snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
-    let mut demands = Vec::new();
+    let demand = |candidates: Candidates<'_>| Demand {
+        interface: at.interface.clone(),
+        family: candidates.family,
+        candidates: candidates.pools().cloned().collect(),
+        by_subnet,
+    };
+    Ok(candidates(at, choice, settings)?
+        .into_iter()
+        .map(demand)
+        .collect())
+}
+
+/// The addresses that an interface takes of the pools chosen for it, one per family.
+pub(super) fn candidates<'a>(
+    at: At<'a>,
+    choice: &PoolChoice,
+    settings: &Settings,
+) -> Result<Vec<Candidates<'a>>, Refusal> {
+    let mut all = Vec::new();
     for (family, names, enabled) in [
         (Family::V4, &choice.v4, settings.ipv4),
         (Family::V6, &choice.v6, settings.ipv6),
     ] {
-        let named = if enabled {
-            named::resolve(names, family, interface, snapshot)?
-        } else {
-            Vec::new()
-        };
-        if named.is_empty() {
+        if !enabled {
             continue;
         }
-        let candidates = usable(&named, family, asker, interface, network, snapshot)?;
-        demands.push(Demand {
-            interface: interface.clone(),
-            family,
-            candidates,
-            by_subnet,
-        });
+        let named = Named::resolve(names, family, at.interface, at.snapshot)?;
+        if let Some(first) = first(&named, family, at)? {
+            all.push(Candidates {
+                family,
+                first,
+                named,
+                at,
+            });
+        }
     }
-    if demands.is_empty() {
-        return Err(Refusal::PoolChoice(interface.clone(), ChoiceFault::Nothing));
+    if all.is_empty() {
+        return Err(Refusal::PoolChoice(at.interface.clone(), ChoiceFault::Nothing));
     }
-    Ok(demands)
+    Ok(all)
 }
 
 /// What keeps a pod from a pool, on whatever node.
@@ -209,65 +255,57 @@ pub(super) enum Obstacle {
     Network,
 }
 
-/// Everything that keeps the pod from a pool.
-pub(super) fn obstacles(
-    pool: &PoolFacts,
-    family: Family,
-    asker: Asker<'_>,
-    network: &NetworkRef,
-    snapshot: &ClusterSnapshot,
-) -> Vec<Obstacle> {
-    let empty = Labels::new();
-    let namespace_labels = snapshot
-        .namespaces
-        .get(asker.namespace)
-        .map_or(&empty, |namespace| &namespace.labels);
-    let for_pod = pool
-        .pods
-        .as_ref()
-        .is_none_or(|selector| selector.matches(asker.labels));
-    let for_network = pool.networks.is_empty() || pool.networks.contains(network);
-    [
-        (Obstacle::Terminating, pool.terminating),
-        (Obstacle::Disabled, pool.disabled),
-        (Obstacle::Family, pool.family != family),
-        (
-            Obstacle::Namespace,
-            !pool.namespaces.admits(asker.namespace, namespace_labels),
-        ),
-        (Obstacle::Pod, !for_pod),
-        (Obstacle::Network, !for_network),
-    ]
-    .into_iter()
-    .filter_map(|(obstacle, there)| there.then_some(obstacle))
-    .collect()
+impl At<'_> {
+    /// Everything that keeps the pod from a pool that is named for a family.
+    pub(super) fn obstacles(
+        self,
+        pool: &PoolFacts,
+        family: Family,
+    ) -> impl Iterator<Item = Obstacle> + use<> {
+        let empty = Labels::new();
+        let namespace_labels = self
+            .snapshot
+            .namespaces
+            .get(self.asker.namespace)
+            .map_or(&empty, |namespace| &namespace.labels);
+        let for_pod = pool
+            .pods
+            .as_ref()
+            .is_none_or(|selector| selector.matches(self.asker.labels));
+        let for_network = pool.networks.is_empty() || pool.networks.contains(self.network);
+        [
+            (Obstacle::Terminating, pool.terminating),
+            (Obstacle::Disabled, pool.disabled),
+            (Obstacle::Family, pool.family != family),
+            (
+                Obstacle::Namespace,
+                !pool.namespaces.admits(self.asker.namespace, namespace_labels),
+            ),
+            (Obstacle::Pod, !for_pod),
+            (Obstacle::Network, !for_network),
+        ]
+        .into_iter()
+        .filter_map(|(obstacle, there)| there.then_some(obstacle))
+    }
 }
 
-/// Of the pools named, those that this pod may use on some node.
-fn usable(
-    named: &[Arc<Pool>],
-    family: Family,
-    asker: Asker<'_>,
-    interface: &InterfaceName,
-    network: &NetworkRef,
-    snapshot: &ClusterSnapshot,
-) -> Result<Vec<Arc<Pool>>, Refusal> {
-    let admits = |facts: &PoolFacts| obstacles(facts, family, asker, network, snapshot).is_empty();
-    let candidates: Vec<Arc<Pool>> = named
-        .iter()
-        .filter(|pool| pool.reading.as_ref().is_ok_and(admits))
-        .cloned()
-        .collect();
-    if !candidates.is_empty() {
-        return Ok(candidates);
+/// Of the pools named, the first that this pod may use on some node; none where none is named.
+fn first<'a>(named: &Named<'a>, family: Family, at: At<'a>) -> Result<Option<&'a Arc<Pool>>, Refusal> {
+    let admits = |facts: &PoolFacts| at.obstacles(facts, family).next().is_none();
+    let mut pools = named.iter(at.snapshot).peekable();
+    if pools.peek().is_none() {
+        return Ok(None);
     }
-    for pool in named {
+    if let Some(first) = pools.find(|pool| pool.reading.as_ref().is_ok_and(admits)) {
+        return Ok(Some(first));
+    }
+    for pool in named.iter(at.snapshot) {
         if let Err(problems) = &pool.reading {
             return Err(Refusal::PoolUnreadable(pool.name.clone(), problems.clone()));
         }
     }
     Err(Refusal::PoolNotForPod(
-        interface.clone(),
-        named.iter().map(|pool| pool.name.clone()).collect(),
+        at.interface.clone(),
+        named.iter(at.snapshot).map(|pool| pool.name.clone()).collect(),
     ))
 }

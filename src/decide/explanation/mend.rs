@@ -3,8 +3,8 @@
 use super::change::{Change, Opening, World};
 use super::hurdle::{Hurdle, InTree};
 use crate::decide::amounts::ONE;
-use crate::decide::names::{NetworkRef, NodeName, PodRef, PoolName, ResourceName};
-use crate::decide::naming::{Asker, Obstacle, obstacles};
+use crate::decide::names::{InterfaceName, NetworkRef, NodeName, PodRef, PoolName, ResourceName};
+use crate::decide::naming::{Asker, At, Obstacle};
 use crate::decide::pod::{Phase, Pod};
 use crate::decide::reason::{ChoiceFault, Refusal, Shortage};
 
@@ -17,7 +17,7 @@ pub(super) fn against_claim(refusal: &Refusal, world: &World) -> Option<Vec<Chan
             let network = network_of(&world.pod, interface.as_str())?;
             let openings = pools
                 .iter()
-                .filter_map(|pool| openings(pool, &network, world))
+                .filter_map(|pool| openings(pool, interface, &network, world))
                 .min_by_key(Vec::len)?;
             Some(openings)
         }
@@ -173,15 +173,20 @@ fn network_of(pod: &Pod, interface: &str) -> Option<NetworkRef> {
 }
 
 /// What would open a pool to the pod; none where that cannot be.
-fn openings(pool: &PoolName, network: &NetworkRef, world: &World) -> Option<Vec<Change>> {
+fn openings(
+    pool: &PoolName,
+    interface: &InterfaceName,
+    network: &NetworkRef,
+    world: &World,
+) -> Option<Vec<Change>> {
     let facts = world.snapshot.pools.get(pool)?.reading.as_ref().ok()?;
-    let asker = Asker {
-        namespace: &world.pod.at.namespace,
-        labels: &world.pod.labels,
-        pools: &world.pod.pools,
+    let at = At {
+        asker: Asker::of(&world.pod),
+        interface,
+        network,
+        snapshot: &world.snapshot,
     };
-    obstacles(facts, facts.family, asker, network, &world.snapshot)
-        .into_iter()
+    at.obstacles(facts, facts.family)
         .map(|obstacle| {
             let opening = match obstacle {
                 Obstacle::Disabled => Opening::Enabled,

@@ -11,9 +11,8 @@ use super::{
     Problem, Settings, annotation, quoted,
 };
 use crate::decide::address::Family;
-use crate::decide::claim::Demand;
 use crate::decide::names::PoolName;
-use crate::decide::naming::{Asker, Obstacle, Rule, choice, demands, obstacles};
+use crate::decide::naming::{Asker, At, Candidates, Obstacle, Rule, candidates, choice};
 use crate::decide::pod::{InterfacePools, PoolChoice};
 use crate::decide::reason::{ChoiceFault, Refusal};
 use crate::decide::supply::PoolSet;
@@ -21,15 +20,15 @@ use crate::decide::wildcard;
 
 /// Where the pod's addresses will come from.
 #[derive(Default)]
-pub(super) struct Pools {
+pub(super) struct Pools<'a> {
     /// One for each interface and family that has pools the pod may use.
-    pub(super) demands: Vec<Demand>,
+    pub(super) demands: Vec<Candidates<'a>>,
     /// Interfaces that have none only for reasons that may pass, with the first of their pools.
     pub(super) closed: Vec<(InterfaceName, PoolName)>,
 }
 
 /// An interface that Spiderpool gives addresses to.
-struct Client<'a> {
+pub(super) struct Client<'a> {
     name: InterfaceName,
     network: &'a NetworkRef,
     attachment: &'a Attachment,
@@ -47,18 +46,13 @@ struct Question<'a> {
 
 impl Findings {
     /// The pools of the pod as it will be. What is wrong with them is reported.
-    pub(super) fn pools(
+    pub(super) fn pools<'a>(
         &mut self,
-        pod: &PodFacts,
-        interfaces: &[Interface<'_>],
-        snapshot: &ClusterSnapshot,
-        settings: &Settings,
-    ) -> Pools {
-        // A list of networks that cannot be read leaves the names of all interfaces open.
-        if pod.host_network || pod.networks.is_err() {
-            return Pools::default();
-        }
-        let clients = clients(pod, interfaces, snapshot);
+        pod: &'a PodFacts,
+        clients: &'a [Client<'a>],
+        snapshot: &'a ClusterSnapshot,
+        settings: &'a Settings,
+    ) -> Pools<'a> {
         if clients.is_empty() {
             return Pools::default();
         }
@@ -68,7 +62,7 @@ impl Findings {
                 return Pools::default();
             }
             Ok(PoolRequest::All(_)) if clients.len() > 1 => self.one_for_all(pod, clients.len()),
-            Ok(PoolRequest::PerInterface(list)) => self.list(list, &clients),
+            Ok(PoolRequest::PerInterface(list)) => self.list(list, clients),
             Ok(_) => {}
         }
         let question = Question {
@@ -81,44 +75,48 @@ impl Findings {
             settings,
         };
         let mut pools = Pools::default();
-        let mut sharing: BTreeMap<(Family, PoolSet), Vec<Sharer<'_>>> = BTreeMap::new();
-        for client in &clients {
-            let named = choice(question.asker, &client.name, &client.attachment.ipam, snapshot);
-            let asked = demands(
-                question.asker,
-                &client.name,
-                client.network,
-                client.attachment,
-                snapshot,
-                settings,
-            );
-            let (rule, asked) = match (named, asked) {
+        // Sets of pools that are equal begin with the same pool, which rarely happens: then only are they compared.
+        let mut alike: BTreeMap<(Family, &PoolName), Vec<(usize, Sharer<'_>)>> = BTreeMap::new();
+        for client in clients {
+            let at = question.at(client);
+            let (rule, named) = match choice(at.asker, at.interface, &client.attachment.ipam, snapshot) {
                 // What a subnet has left is the extender's to know; pools are made from it when the pod starts.
-                (Ok(None | Some((Rule::Subnet, _))), _) => continue,
-                (Ok(Some((rule, _))), Ok(asked)) => (rule, asked),
-                (Ok(Some((rule, named))), Err(refusal)) => {
-                    if let Some(closed) = self.refusal(&question, client, rule, &named, refusal) {
-                        pools.closed.push((client.name.clone(), closed));
-                    }
-                    continue;
-                }
-                (Err(refusal), _) => {
+                Ok(None | Some((Rule::Subnet, _))) => continue,
+                Ok(Some(named)) => named,
+                Err(refusal) => {
                     let named = PoolChoice::default();
                     self.refusal(&question, client, Rule::PodPerInterface, &named, refusal);
                     continue;
                 }
             };
-            for demand in asked {
-                let set = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
-                sharing
-                    .entry((demand.family, set))
-                    .or_default()
-                    .push((rule, client));
-                pools.demands.push(demand);
+            match candidates(at, &named, settings) {
+                Ok(candidates) => {
+                    for demand in candidates {
+                        let same = alike.entry((demand.family, &demand.first.name)).or_default();
+                        same.push((pools.demands.len(), (rule, client)));
+                        pools.demands.push(demand);
+                    }
+                }
+                Err(refusal) => {
+                    if let Some(closed) = self.refusal(&question, client, rule, &named, refusal) {
+                        pools.closed.push((client.name.clone(), closed));
+                    }
+                }
             }
         }
-        for ((family, set), sharers) in &sharing {
-            self.shared(pod, *family, set, sharers);
+        for ((family, _), alike) in alike.into_iter().filter(|(_, alike)| alike.len() > 1) {
+            let mut sharing: BTreeMap<PoolSet, Vec<Sharer<'_>>> = BTreeMap::new();
+            for (demand, sharer) in alike {
+                let demand = pools.demands.get(demand).into_iter();
+                let set = demand
+                    .flat_map(Candidates::pools)
+                    .map(|pool| pool.name.clone())
+                    .collect();
+                sharing.entry(set).or_default().push(sharer);
+            }
+            for (set, sharers) in &sharing {
+                self.shared(pod, family, set, sharers);
+            }
         }
         pools
     }
@@ -190,10 +188,10 @@ impl Findings {
     }
 
     /// Makes a problem of a refusal, unless it may pass; then one of the pools that are closed for now.
-    fn refusal(
+    fn refusal<'a>(
         &mut self,
-        question: &Question<'_>,
-        client: &Client<'_>,
+        question: &Question<'a>,
+        client: &'a Client<'a>,
         rule: Rule,
         named: &PoolChoice,
         refusal: Refusal,
@@ -349,9 +347,18 @@ impl Findings {
     }
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    fn at(&self, client: &'a Client<'a>) -> At<'a> {
+        At {
+            asker: self.asker,
+            interface: &client.name,
+            network: client.network,
+            snapshot: self.snapshot,
+        }
+    }
+
     /// Everything that keeps the pod from a pool; a name counts for the family it is listed under.
-    fn obstacles(&self, client: &Client<'_>, named: &PoolChoice, pool: &PoolName) -> Vec<Obstacle> {
+    fn obstacles(&self, client: &'a Client<'a>, named: &PoolChoice, pool: &PoolName) -> Vec<Obstacle> {
         let Some(facts) = self
             .snapshot
             .pools
@@ -369,16 +376,20 @@ impl Question<'_> {
             // A wildcard names pools of its own family only.
             facts.family
         };
-        obstacles(facts, family, self.asker, client.network, self.snapshot)
+        self.at(client).obstacles(facts, family).collect()
     }
 }
 
 /// The interfaces that Spiderpool gives addresses to, in order.
-fn clients<'a>(
+pub(super) fn clients<'a>(
     pod: &'a PodFacts,
     interfaces: &'a [Interface<'_>],
     snapshot: &'a ClusterSnapshot,
 ) -> Vec<Client<'a>> {
+    // A list of networks that cannot be read leaves the names of all interfaces open.
+    if pod.host_network || pod.networks.is_err() {
+        return Vec::new();
+    }
     let default = pod.default_network.as_ref().ok().and_then(Option::as_ref);
     let default = default.and_then(|network| {
         Some(Client {

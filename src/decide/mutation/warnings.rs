@@ -8,8 +8,8 @@ use super::{
     ClusterSnapshot, DEFAULT_SCHEDULER, Interface, PodFacts, PodPolicy, Rails, ResourceName, SchedulerMode,
     Settings, annotation, devices,
 };
-use crate::decide::claim::Demand;
 use crate::decide::links::is_stale;
+use crate::decide::naming::Candidates;
 use crate::decide::node::{Node, RdmaMode};
 
 /// More than these nobody reads; the most important come first.
@@ -52,7 +52,7 @@ pub(super) fn of_the_day(
     pod: &PodFacts,
     interfaces: &[Interface<'_>],
     needs: &BTreeMap<&ResourceName, u32>,
-    pools: &Pools,
+    pools: &Pools<'_>,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Vec<String> {
@@ -81,31 +81,24 @@ fn old_fabric_data(snapshot: &ClusterSnapshot, settings: &Settings) -> Option<St
 
 /// An interface whose pools have no address left. What is promised to pods that are starting is not counted here:
 /// the extender does.
-fn full(pools: &Pools) -> Option<String> {
-    let full: Vec<&Demand> = pools
-        .demands
-        .iter()
-        .filter(|demand| {
-            let mut facts = demand
-                .candidates
-                .iter()
-                .filter_map(|pool| pool.reading.as_ref().ok());
-            facts.all(|facts| facts.free == 0)
-        })
-        .collect();
+fn full(pools: &Pools<'_>) -> Option<String> {
+    let is_full = |demand: &&Candidates<'_>| {
+        let mut facts = demand.pools().filter_map(|pool| pool.reading.as_ref().ok());
+        facts.all(|facts| facts.free == 0)
+    };
+    let full: Vec<&Candidates<'_>> = pools.demands.iter().filter(is_full).collect();
     let (first, others) = full.split_first()?;
-    let (pool, more) = first.candidates.split_first()?;
     Some(format!(
         "IP pool {}{} of interface {}{} has no free address now: the pod waits until one is released",
-        pool.name,
-        and_more(more.len()),
-        first.interface,
+        first.first.name,
+        and_more(first.pools().count() - 1),
+        first.interface(),
         and_more(others.len()),
     ))
 }
 
 /// An interface whose pools are all closed to the pod, by what may change before it runs.
-fn closed(pools: &Pools) -> Option<String> {
+fn closed(pools: &Pools<'_>) -> Option<String> {
     let ((interface, pool), others) = pools.closed.split_first()?;
     Some(format!(
         "IP pool {pool} of interface {interface}{} is disabled, being deleted or for pods with other labels: the pod \

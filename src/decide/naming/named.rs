@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ChoiceFault, ClusterSnapshot, Family, InterfaceName, Pool, PoolChoice, PoolName, Refusal};
-use crate::decide::wildcard::{self, Malformed};
+use crate::decide::wildcard::{self, Malformed, Pattern};
 
 /// Every pool marked `spec.default`, per family.
 pub(super) fn by_default(snapshot: &ClusterSnapshot) -> PoolChoice {
@@ -26,34 +26,62 @@ pub(super) fn by_default(snapshot: &ClusterSnapshot) -> PoolChoice {
     }
 }
 
-/// The pools behind names and wildcards. A wildcard may match nothing; a name must exist; none may come twice.
-pub(super) fn resolve(
-    names: &[String],
-    family: Family,
-    interface: &InterfaceName,
-    snapshot: &ClusterSnapshot,
-) -> Result<Vec<Arc<Pool>>, Refusal> {
-    let fault = |fault| Refusal::PoolChoice(interface.clone(), fault);
-    let mut found: BTreeMap<PoolName, Arc<Pool>> = BTreeMap::new();
-    let mut add = |pool: &Arc<Pool>| match found.insert(pool.name.clone(), Arc::clone(pool)) {
-        Some(twice) => Err(fault(ChoiceFault::Twice(twice.name.clone()))),
-        None => Ok(()),
-    };
-    for name in names {
-        if wildcard::is_wildcard(name) {
-            let matching = snapshot
-                .pools_matching(name, family)
-                .map_err(|Malformed| fault(ChoiceFault::BadWildcard(name.clone())))?;
-            for pool in matching {
+/// The pools behind names and wildcards, in order of name.
+pub(super) enum Named<'a> {
+    /// Those that one wildcard matches: there may be hundreds, so they are looked up only as far as someone asks.
+    Matching(Pattern, Family),
+    /// Each of them.
+    Listed(Vec<&'a Arc<Pool>>),
+}
+
+impl<'a> Named<'a> {
+    /// Finds them. A wildcard may match nothing; a name must exist; none may come twice.
+    pub(super) fn resolve(
+        names: &[String],
+        family: Family,
+        interface: &InterfaceName,
+        snapshot: &'a ClusterSnapshot,
+    ) -> Result<Self, Refusal> {
+        let fault = |fault| Refusal::PoolChoice(interface.clone(), fault);
+        let pattern = |name: &String| {
+            Pattern::parse(name).map_err(|Malformed| fault(ChoiceFault::BadWildcard(name.clone())))
+        };
+        if let [name] = names
+            && wildcard::is_wildcard(name)
+        {
+            return Ok(Self::Matching(pattern(name)?, family));
+        }
+        let mut found: BTreeMap<&PoolName, &'a Arc<Pool>> = BTreeMap::new();
+        let mut add = |pool: &'a Arc<Pool>| match found.insert(&pool.name, pool) {
+            Some(twice) => Err(fault(ChoiceFault::Twice(twice.name.clone()))),
+            None => Ok(()),
+        };
+        for name in names {
+            if wildcard::is_wildcard(name) {
+                let pattern = pattern(name)?;
+                for pool in snapshot.pools_matching(&pattern, family) {
+                    add(pool)?;
+                }
+            } else {
+                let pool = snapshot
+                    .pools
+                    .get(name.as_str())
+                    .ok_or_else(|| fault(ChoiceFault::Missing(name.as_str().into())))?;
                 add(pool)?;
             }
-        } else {
-            let pool = snapshot
-                .pools
-                .get(name.as_str())
-                .ok_or_else(|| fault(ChoiceFault::Missing(name.as_str().into())))?;
-            add(pool)?;
         }
+        Ok(Self::Listed(found.into_values().collect()))
     }
-    Ok(found.into_values().collect())
+
+    /// Each of them.
+    pub(super) fn iter<'b>(
+        &'b self,
+        snapshot: &'a ClusterSnapshot,
+    ) -> impl Iterator<Item = &'a Arc<Pool>> + use<'a, 'b> {
+        let (matching, listed) = match self {
+            Self::Matching(pattern, family) => (Some(snapshot.pools_matching(pattern, *family)), None),
+            Self::Listed(pools) => (None, Some(pools.iter().copied())),
+        };
+        matching.into_iter().flatten().chain(listed.into_iter().flatten())
+    }
 }

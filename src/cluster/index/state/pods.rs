@@ -207,7 +207,7 @@ mod tests {
     fn pods_that_want_nothing_of_ours_count_for_their_node_and_share_what_they_take() {
         let settings = Settings::default();
         let mut state = State::new();
-        let mut put = |state: &mut State, pod| state.put(pod, &settings).unwrap();
+        let put = |state: &mut State, pod| state.put(pod, &settings).unwrap();
         for (name, cpu) in [("p", "1"), ("q", "1"), ("r", "2")] {
             put(&mut state, pod(name, name, Some("n1"), cpu));
         }
