@@ -2,19 +2,22 @@
 //! whole is worth nothing and keeps others out. So where all that it still needs has room there, the room is held for as
 //! long as its pods wait, also after a restart, and after places were given up because its pods came late. What is
 //! held for gangs that have not begun gives way: another extender may have led in between, which did not know of it. So after
-//! a pause even what is held for gangs that have begun is worked out anew.
+//! a pause even what is held for gangs that have begun is worked out anew, unless their places are as they were left.
 //! Where only a part has room it is held for as long as gangs' places are, because a node or a pool may be away for a
 //! moment only, and then no longer: another gang may be whole with it.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::ledger::{Book, Ledger, Supply};
+use crate::decide::amounts::Amounts;
 use crate::decide::cluster::{ClusterSnapshot, Members};
-use crate::decide::commitment::Commitments;
+use crate::decide::commitment::{Commitments, Place};
 use crate::decide::decision::decide_by;
 use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::policy::Locality;
 use crate::decide::settings::Settings;
+use crate::decide::tier::{Domain, Tiers};
 
 /// Holds the rest of every gang that has begun, needs to be in one domain, and holds less than its waiting pods need.
 pub(super) fn hold_the_rest(
@@ -25,6 +28,7 @@ pub(super) fn hold_the_rest(
     now: Instant,
 ) {
     book.asked(now);
+    trust_what_is_as_it_was(book, snapshot, settings);
     // A pass over all nodes and pools, and only where a gang is short.
     let mut supply = None;
     for at in &snapshot.begun {
@@ -40,6 +44,70 @@ pub(super) fn hold_the_rest(
             hold_one(ledger, book, members, waiting, snapshot, settings, now);
         }
     }
+}
+
+/// A gang whose places nobody has taken, in the domain that its pods are in, goes on holding them: worked out anew while a
+/// pool is short for a moment, they would be fewer, and the others lost.
+fn trust_what_is_as_it_was(book: &mut Book, snapshot: &ClusterSnapshot, settings: &Settings) {
+    if book.doubted().next().is_none() {
+        return;
+    }
+    let tiers = Tiers::of(&settings.tiers, snapshot);
+    let commitments = book.commitments();
+    let is_as_it_was = |gang: &&GangRef| is_as_it_was(gang, commitments, &tiers, snapshot, settings);
+    let trusted: Vec<GangRef> = book
+        .doubted()
+        .filter(|gang| is_as_it_was(gang) == Some(true))
+        .cloned()
+        .collect();
+    for gang in &trusted {
+        book.trust(gang);
+    }
+}
+
+fn is_as_it_was(
+    gang: &GangRef,
+    commitments: &Commitments,
+    tiers: &Tiers,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Option<bool> {
+    let hold = commitments.gangs.get(gang)?;
+    let members = snapshot.gangs.get(gang)?;
+    let pod = members.pending.iter().find_map(|uid| snapshot.pending.get(uid))?;
+    let locality = pod.gang.as_ref().ok()?.as_ref()?.locality.as_ref();
+    let Locality::Required(tier) = locality.unwrap_or(&settings.locality) else {
+        return None;
+    };
+    let level = tiers.level(tier)?;
+    let places = hold.places.iter();
+    let nodes = places.map(|place| &place.node).chain(members.bound.values());
+    let domain = |node| tiers.domain(level, &snapshot.nodes.get(node)?.labels);
+    let domains: Option<BTreeSet<Domain>> = nodes.map(domain).collect();
+    let is_free = |place: &Place| {
+        let Some(node) = snapshot.nodes.get(&place.node) else {
+            return false;
+        };
+        let mut taken = snapshot
+            .used
+            .get(&place.node)
+            .map_or_else(Amounts::default, |used| (**used).clone());
+        let promises = commitments.pods.values();
+        for promise in promises.filter(|promise| promise.node.as_ref() == Some(&place.node)) {
+            taken.add(&promise.takes);
+        }
+        for (_, other) in commitments
+            .gangs
+            .iter()
+            .filter(|(other, hold)| *other != gang && !hold.soft)
+        {
+            for there in other.places.iter().filter(|there| there.node == place.node) {
+                taken.add_times(&other.takes, there.pods);
+            }
+        }
+        Amounts::times(&node.offers, &[&taken], &hold.takes, place.pods) >= place.pods
+    };
+    Some(domains?.len() == 1 && hold.places.iter().all(is_free))
 }
 
 /// How many pods of the gang wait without a promise of their own.
@@ -313,6 +381,30 @@ mod tests {
     }
 
     #[test]
+    fn after_a_pause_a_place_that_is_as_it_was_stays_with_its_gang() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = Cluster::with_rails(1).node_in("a1", 3, "a");
+        let [first, second] = ["f", "e"].map(|gang| cluster.gang(gang, 2, &required).remove(1));
+        let cluster = cluster.bound_of_gang("f-0", "a1", "f").pending(first);
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(cluster.snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let (began, settings) = (Instant::now(), Settings::default());
+        let held = |now| {
+            ledger.decide(now, |snapshot, book| {
+                hold_the_rest(&ledger, book, snapshot, &settings, now);
+                let holds = book.commitments().gangs.iter();
+                let holds = holds.map(|(gang, hold)| (gang.name.to_string(), hold.pods()));
+                holds.collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(held(began), [("f".to_owned(), 1)]);
+        // There is one VF for two gangs that have begun, and the other comes first by its name.
+        let cluster = cluster.bound_of_gang("e-0", "a1", "e").pending(second);
+        published.store(Arc::new(cluster.snapshot()));
+        assert_eq!(held(began + Duration::from_secs(2)), [("f".to_owned(), 1)]);
+    }
+
+    #[test]
     fn after_a_pause_what_another_gang_holds_in_vain_does_not_keep_the_rest_of_one_from_its_domain() {
         let required = Locality::Required(Tier::LeafGroup);
         let cluster = Cluster::with_rails(1).node_in("a1", 2, "a").node_in("a2", 4, "a");
@@ -342,8 +434,7 @@ mod tests {
             let holds = book.commitments().gangs.iter();
             let domain = |node: &NodeName| node.as_str().chars().next().unwrap();
             let held = holds.map(|(gang, hold)| {
-                let domains: std::collections::BTreeSet<char> =
-                    hold.places.iter().map(|place| domain(&place.node)).collect();
+                let domains: BTreeSet<char> = hold.places.iter().map(|place| domain(&place.node)).collect();
                 (
                     gang.name.to_string(),
                     hold.pods(),

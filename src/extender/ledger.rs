@@ -313,6 +313,16 @@ impl Book {
         }
     }
 
+    /// The gangs in doubt.
+    pub(super) fn doubted(&self) -> impl Iterator<Item = &GangRef> {
+        self.doubted.iter()
+    }
+
+    /// What is held for the gang turned out to be right.
+    pub(super) fn trust(&mut self, gang: &GangRef) {
+        self.doubted.remove(gang);
+    }
+
     /// Whether what is held for the gang has yet to be worked out anew after a pause.
     pub(super) fn is_doubted(&self, gang: &GangRef) -> bool {
         self.doubted.contains(gang)
