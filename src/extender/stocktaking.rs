@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const PAUSES: u32 = 100;
 
 /// And at most this long: alerts look at what is counted.
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Takes stock.
 #[derive(Debug)]
