@@ -208,6 +208,14 @@ mod tests {
         gang.into_iter().skip(1).fold(cluster, Cluster::pending)
     }
 
+    /// For how many pods of gangs there are places, once the rest of those that have begun is held.
+    fn held_at(ledger: &Ledger, now: Instant) -> u32 {
+        ledger.decide(now, |snapshot, book| {
+            hold_the_rest(ledger, book, snapshot, &Settings::default(), now);
+            snapshot.gangs.keys().map(|gang| book.held_for(gang)).sum()
+        })
+    }
+
     /// How many pods of another gang of this size fit after a restart, and again so much later.
     fn others_fit(cluster: &Cluster, size: u32, later: Duration) -> [bool; 2] {
         let settings = Settings::default();
@@ -285,13 +293,8 @@ mod tests {
         let closed = cluster.clone().pool("rail0", |pool| pool.disabled = true);
         let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(closed.snapshot())));
         let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
-        let (now, settings) = (Instant::now(), Settings::default());
-        let held = || {
-            ledger.decide(now, |snapshot, book| {
-                hold_the_rest(&ledger, book, snapshot, &settings, now);
-                snapshot.gangs.keys().map(|gang| book.held_for(gang)).sum::<u32>()
-            })
-        };
+        let now = Instant::now();
+        let held = || held_at(&ledger, now);
         assert_eq!(held(), 0);
         published.store(Arc::new(cluster.snapshot()));
         assert_eq!(held(), 3);
@@ -454,13 +457,8 @@ mod tests {
         let away = |node: &str| cluster.clone().with_node(node, |node| node.unschedulable = true);
         let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(away("a2").snapshot())));
         let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
-        let (now, settings) = (Instant::now(), Settings::default());
-        let held = || {
-            ledger.decide(now, |snapshot, book| {
-                hold_the_rest(&ledger, book, snapshot, &settings, now);
-                snapshot.gangs.keys().map(|gang| book.held_for(gang)).sum::<u32>()
-            })
-        };
+        let now = Instant::now();
+        let held = || held_at(&ledger, now);
         assert_eq!(held(), 1);
         published.store(Arc::new(away("b1").snapshot()));
         assert_eq!(held(), 3);
