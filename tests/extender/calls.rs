@@ -221,10 +221,10 @@ impl Rig {
         self.call_raw(path, request.to_string()).await
     }
 
-    pub(crate) async fn call_raw(&self, path: &str, body: String) -> Answer {
+    pub(crate) async fn call_raw(&self, path: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body))
+            .body(body.into())
             .unwrap();
         let response = router(self.state.clone()).oneshot(request).await.unwrap();
         let status = response.status();

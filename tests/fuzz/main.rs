@@ -10,13 +10,21 @@
     reason = "a target stops at the first input for which something does not hold"
 )]
 
+#[path = "../extender/calls.rs"]
+#[allow(
+    dead_code,
+    reason = "written for the tests of the extender, and this uses a part of it"
+)]
+mod calls;
 #[path = "../webhook/cluster.rs"]
 #[allow(
     dead_code,
     reason = "written for the tests of the webhook, and this uses a part of it"
 )]
 mod cluster;
+mod dumps;
 mod engine;
+mod extender;
 
 use std::sync::LazyLock;
 
