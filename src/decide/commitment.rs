@@ -1,6 +1,6 @@
 //! Promises that do not show in a snapshot yet, as values; who keeps them, and how long, is the ledger's business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::amounts::Amounts;
@@ -24,6 +24,42 @@ impl Commitments {
     #[must_use]
     pub fn node_of(&self, uid: &PodUid) -> Option<&NodeName> {
         self.pods.get(uid)?.node.as_ref()
+    }
+}
+
+/// What is promised of each node, added up.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved<'a>(BTreeMap<&'a NodeName, Amounts>);
+
+impl<'a> Reserved<'a> {
+    /// Adds what a pod is promised of its node, where that is settled.
+    pub fn promise(&mut self, commitment: &'a Commitment) {
+        if let Some(node) = &commitment.node {
+            self.0.entry(node).or_default().add(&commitment.takes);
+        }
+    }
+
+    /// Adds what is held for a gang.
+    pub fn hold(&mut self, hold: &'a GangHold) {
+        for place in &hold.places {
+            let there = self.0.entry(&place.node).or_default();
+            there.add_times(&hold.takes, place.pods);
+        }
+    }
+
+    /// What is promised of this node; none where nothing is.
+    #[must_use]
+    pub fn on(&self, node: &NodeName) -> Option<&Amounts> {
+        // A look at an empty map is cheaper than the names' comparison, once for every node of a cluster.
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(node)
+    }
+
+    /// The nodes of which something is promised, in order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = &'a NodeName> {
+        self.0.keys().copied()
     }
 }
 

@@ -4,7 +4,7 @@ mod unfetched;
 mod vfs;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::unfetched::not_yet_held;
@@ -15,7 +15,7 @@ pub use super::survey::Counting;
 use super::amounts::Amounts;
 use super::claim::{Claim, Demand};
 use super::cluster::ClusterSnapshot;
-use super::commitment::Commitments;
+use super::commitment::{Commitments, Reserved};
 use super::fitness::modes_told;
 use super::links::BadLink;
 use super::names::{InterfaceName, NodeName, PoolName};
@@ -63,7 +63,7 @@ pub struct Placement<'a> {
     settings: &'a Settings,
     promised: Promised,
     counting: Counting,
-    reserved: BTreeMap<&'a NodeName, Amounts>,
+    reserved: Reserved<'a>,
     /// What is known of the nodes already.
     ground: Option<Ground<'a>>,
     /// Some node's state says in which RDMA mode it is.
@@ -104,7 +104,7 @@ impl<'a> Placement<'a> {
     ) -> Self {
         let own = &claim.pod.uid;
         let mut promised = Promised::default();
-        let mut reserved: BTreeMap<&NodeName, Amounts> = BTreeMap::new();
+        let mut reserved = Reserved::default();
         for (uid, pod) in &snapshot.unallocated {
             if let (true, Phase::Bound(node)) = (uid != own, &pod.phase) {
                 promised.add_all(&unfetched(pod, node, snapshot, settings)[..], 1);
@@ -117,9 +117,7 @@ impl<'a> Placement<'a> {
         for (uid, commitment) in unseen {
             // The records may show an address before the watch of pods shows that its pod is bound.
             promised.add_all(not_yet_held(&commitment.pools, uid, snapshot), 1);
-            if let Some(node) = &commitment.node {
-                reserved.entry(node).or_default().add(&commitment.takes);
-            }
+            reserved.promise(commitment);
         }
         let own_gang = claim.gang.as_ref().map(|gang| &gang.at);
         for (gang, hold) in &commitments.gangs {
@@ -135,12 +133,7 @@ impl<'a> Placement<'a> {
                     promised.add_all(place.pools.iter(), pods);
                 }
             }
-            for place in &hold.places {
-                reserved
-                    .entry(&place.node)
-                    .or_default()
-                    .add_times(&hold.takes, place.pods);
-            }
+            reserved.hold(hold);
         }
         let modes_told = ground.map_or_else(OnceCell::new, |ground| OnceCell::from(ground.modes_told()));
         Self {
@@ -185,7 +178,7 @@ impl<'a> Placement<'a> {
             ))
         });
         let nothing = || (0, Arc::clone(&self.no_pools));
-        let reserved = self.reserved_on(&node.name);
+        let reserved = self.reserved.on(&node.name);
         let (known, sets) = match known {
             Some((_, None)) => return nothing(),
             Some((slots, Some(sets))) => (Some(slots), sets),
@@ -273,20 +266,13 @@ impl<'a> Placement<'a> {
     /// where nothing is known of the nodes yet.
     pub(super) fn known_slots(&self, level: usize) -> Option<KnownSlots> {
         let ground = self.ground?;
-        let names = self.reserved.keys();
+        let names = self.reserved.nodes();
         let places = names.filter_map(|name| ground.roster.place(name.as_str()));
         let counted = places.map(|place| (place, ground.slots(place, self.counting)));
         Some(KnownSlots {
             of_domains: ground.sums(level, self.counting),
             promised: counted.collect(),
         })
-    }
-
-    fn reserved_on(&self, node: &NodeName) -> Option<&Amounts> {
-        if self.reserved.is_empty() {
-            return None;
-        }
-        self.reserved.get(node)
     }
 
     /// Whether the pod fits on this node.
@@ -336,7 +322,7 @@ impl<'a> Placement<'a> {
         let standing = place
             .and_then(|place| ground.standing(place))
             .ok_or_else(unknown)?;
-        let (load, doubt) = if self.reserved_on(name).is_none() {
+        let (load, doubt) = if self.reserved.on(name).is_none() {
             standing.vfs.clone()?
         } else {
             self.vfs(self.known(name)?)?
@@ -363,7 +349,7 @@ impl<'a> Placement<'a> {
     }
 
     fn vfs(&self, node: &Node) -> Result<(Load, Option<Box<BadLink>>), Refusal> {
-        let reserved = self.reserved.get(&node.name);
+        let reserved = self.reserved.on(&node.name);
         let told = self.modes_told();
         survey::vfs(self.claim, node, reserved, told, self.snapshot, self.settings)
     }

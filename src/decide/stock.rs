@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::faults::{Demands, faults};
 use super::amounts::{Amounts, ONE};
 use super::cluster::{ClusterSnapshot, Members};
-use super::commitment::Commitments;
+use super::commitment::{Commitments, Reserved};
 use super::links::{BadLinks, LinkTrouble};
-use super::names::{NodeName, PodUid, PoolName, ResourceName};
+use super::names::{PodUid, PoolName, ResourceName};
 use super::node::{Node, SriovFacts, VfGroup};
 use super::placement::unfetched;
 use super::pod::Phase;
@@ -191,17 +191,17 @@ impl Rails {
 
 /// Promises by what they are about.
 #[derive(Default)]
-struct Promises {
-    reserved: BTreeMap<NodeName, Amounts>,
-    held: BTreeMap<NodeName, Amounts>,
+struct Promises<'a> {
+    reserved: Reserved<'a>,
+    held: Reserved<'a>,
     reserved_addresses: BTreeMap<PoolName, u64>,
     held_addresses: BTreeMap<PoolName, u64>,
 }
 
-impl Promises {
+impl<'a> Promises<'a> {
     fn of(
         snapshot: &ClusterSnapshot,
-        commitments: &Commitments,
+        commitments: &'a Commitments,
         reserved: &BTreeSet<PodUid>,
         settings: &Settings,
     ) -> Self {
@@ -219,19 +219,14 @@ impl Promises {
             } else {
                 (&mut all.held, &mut all.held_addresses)
             };
-            if let Some(node) = &commitment.node {
-                nodes.entry(node.clone()).or_default().add(&commitment.takes);
-            }
+            nodes.promise(commitment);
             for set in &commitment.pools {
                 count_first(addresses, set, 1);
             }
         }
         for hold in commitments.gangs.values() {
+            all.held.hold(hold);
             for place in &hold.places {
-                all.held
-                    .entry(place.node.clone())
-                    .or_default()
-                    .add_times(&hold.takes, place.pods);
                 for set in place.pools.iter() {
                     count_first(&mut all.held_addresses, set, u64::from(place.pods));
                 }
@@ -253,7 +248,7 @@ fn vfs_of(
     node: &Node,
     resource: &ResourceName,
     snapshot: &ClusterSnapshot,
-    promises: &Promises,
+    promises: &Promises<'_>,
     faults: &BTreeSet<Fault>,
     (facts, links): (Option<&SriovFacts>, &BadLinks<'_>),
 ) -> Count {
@@ -276,8 +271,8 @@ fn vfs_of(
     Count::split(
         of(Some(&node.offers)),
         used,
-        of(promises.reserved.get(&node.name)),
-        of(promises.held.get(&node.name)),
+        of(promises.reserved.on(&node.name)),
+        of(promises.held.on(&node.name)),
         unfit,
     )
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::ledger::{Book, Ledger, Supply};
 use crate::decide::amounts::Amounts;
 use crate::decide::cluster::{ClusterSnapshot, Members};
-use crate::decide::commitment::{Commitments, Place};
+use crate::decide::commitment::{Commitments, Place, Reserved};
 use crate::decide::decision::decide_by;
 use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::policy::Locality;
@@ -54,7 +54,8 @@ fn trust_what_is_as_it_was(book: &mut Book, snapshot: &ClusterSnapshot, settings
     }
     let tiers = Tiers::of(&settings.tiers, snapshot);
     let commitments = book.commitments();
-    let is_as_it_was = |gang: &&GangRef| is_as_it_was(gang, commitments, &tiers, snapshot, settings);
+    let firm = firm(commitments, snapshot);
+    let is_as_it_was = |gang: &&GangRef| is_as_it_was(gang, commitments, &firm, &tiers, snapshot, settings);
     let trusted: Vec<GangRef> = book
         .doubted()
         .filter(|gang| is_as_it_was(gang) == Some(true))
@@ -65,9 +66,23 @@ fn trust_what_is_as_it_was(book: &mut Book, snapshot: &ClusterSnapshot, settings
     }
 }
 
+/// What pods that are not seen bound and gangs that can run nowhere else are promised.
+fn firm<'a>(commitments: &'a Commitments, snapshot: &ClusterSnapshot) -> Reserved<'a> {
+    let mut firm = Reserved::default();
+    let pods = commitments.pods.iter();
+    for (_, unseen) in pods.filter(|(uid, _)| snapshot.bound.get(*uid).is_none()) {
+        firm.promise(unseen);
+    }
+    for hold in commitments.gangs.values().filter(|hold| !hold.soft) {
+        firm.hold(hold);
+    }
+    firm
+}
+
 fn is_as_it_was(
     gang: &GangRef,
     commitments: &Commitments,
+    firm: &Reserved<'_>,
     tiers: &Tiers,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
@@ -84,28 +99,19 @@ fn is_as_it_was(
     let nodes = places.map(|place| &place.node).chain(members.bound.values());
     let domain = |node| tiers.domain(level, &snapshot.nodes.get(node)?.labels);
     let domains: Option<BTreeSet<Domain>> = nodes.map(domain).collect();
+    let mut own = Reserved::default();
+    own.hold(hold);
     let is_free = |place: &Place| {
         let Some(node) = snapshot.nodes.get(&place.node) else {
             return false;
         };
-        let mut taken = snapshot
-            .used
-            .get(&place.node)
-            .map_or_else(Amounts::default, |used| (**used).clone());
-        let promises = commitments.pods.values();
-        for promise in promises.filter(|promise| promise.node.as_ref() == Some(&place.node)) {
-            taken.add(&promise.takes);
+        let mut others = firm.on(&place.node).cloned().unwrap_or_default();
+        if let (false, Some(own)) = (hold.soft, own.on(&place.node)) {
+            others.take(own);
         }
-        for (_, other) in commitments
-            .gangs
-            .iter()
-            .filter(|(other, hold)| *other != gang && !hold.soft)
-        {
-            for there in other.places.iter().filter(|there| there.node == place.node) {
-                taken.add_times(&other.takes, there.pods);
-            }
-        }
-        Amounts::times(&node.offers, &[&taken], &hold.takes, place.pods) >= place.pods
+        let nothing = Amounts::default();
+        let used = snapshot.used.get(&place.node).map_or(&nothing, AsRef::as_ref);
+        Amounts::times(&node.offers, &[used, &others], &hold.takes, place.pods) >= place.pods
     };
     Some(domains?.len() == 1 && hold.places.iter().all(is_free))
 }

@@ -201,6 +201,9 @@ impl Waiting {
             .filter(|pod| waiting.contains_key(&pod.at.uid) || may_be_ours(pod, settings))
             .collect();
         pods.sort_by(|a, b| (&a.created, &a.at).cmp(&(&b.created, &b.at)));
+        if pods.is_empty() {
+            return Vec::new();
+        }
         let everywhere: Arc<[NodeName]> = snapshot.nodes.keys().cloned().collect();
         let mut taken = commitments.clone();
         let mut hopeless: BTreeSet<Shape> = BTreeSet::new();
@@ -353,6 +356,7 @@ impl Nudger {
         let mut generations = self.index.generations();
         let mut aged = Instant::now();
         let mut notices = Notices::default();
+        let mut looked_at = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -361,7 +365,11 @@ impl Nudger {
             }
             if aged.elapsed() >= TICK {
                 self.index.age();
-                notices.look(&self.index.published().load(), &self.settings, &self.metrics);
+                let snapshot = self.index.published().load_full();
+                // It passes over all nodes, and the cluster stands still mostly.
+                if looked_at.replace(snapshot.generation) != Some(snapshot.generation) {
+                    notices.look(&snapshot, &self.settings, &self.metrics);
+                }
                 aged = Instant::now();
             }
             generations.mark_unchanged();

@@ -29,7 +29,7 @@ impl Placement<'_> {
     pub fn vfs_on(&self, node: &Node, resource: &ResourceName) -> VfStanding {
         let used = self.snapshot.used.get(&node.name);
         let used = used.map_or(0, |used| used.count(resource));
-        let held = self.reserved.get(&node.name);
+        let held = self.reserved.on(&node.name);
         let held = held.map_or(0, |held| held.count(resource));
         let left = node
             .offers
