@@ -37,6 +37,9 @@ use crate::webhook;
 /// Exit code of wrong usage or wrong input; 1 is for an answer that is no, and for failures on the way.
 const WRONG_INPUT: u8 = 2;
 
+/// Threads for the scheduler's calls: one decides, and another can answer a Binding meanwhile.
+const CALLS: usize = 2;
+
 /// Does what the command line asked for; the process ends with the code it returns.
 #[must_use]
 pub fn run(command: Command) -> ExitCode {
@@ -94,8 +97,17 @@ fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("the runtime does not start")?;
-    let ending = runtime.block_on(served(serve, configuration, level))?;
+    // A scheduler's pods wait for each call of its own, so that none waits behind admissions or changes of the cluster:
+    // those have other threads, and the system shares the cores among them.
+    let calls = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CALLS)
+        .thread_name("extender")
+        .enable_all()
+        .build()
+        .context("the runtime of the extender does not start")?;
+    let ending = runtime.block_on(served(serve, configuration, level, calls.handle()))?;
     // Whatever is still running was given its time; waiting for it would undo the deadline.
+    calls.shutdown_background();
     runtime.shutdown_background();
     Ok(match ending {
         Ending::Drained => ExitCode::SUCCESS,
@@ -103,7 +115,12 @@ fn run_serve(serve: Serve) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn served(serve: Serve, configuration: Configuration, level: LevelInForce) -> Result<Ending, Failure> {
+async fn served(
+    serve: Serve,
+    configuration: Configuration,
+    level: LevelInForce,
+    calls: &tokio::runtime::Handle,
+) -> Result<Ending, Failure> {
     let Serve {
         webhook,
         webhook_client_ca,
@@ -168,7 +185,9 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
     }
 
     if let (Some(address), Some(following)) = (extender, &following) {
-        let listener = Listener::bind(ListenerName::Extender, address).await?;
+        // A socket is driven by the runtime in which it was made.
+        let bound = calls.spawn(Listener::bind(ListenerName::Extender, address));
+        let listener = bound.await.context("the extender's listener")??;
         let (state, nudger, notices) = placing::extender(following, &configuration, &metrics);
         placing::show(&state, &insight);
         placing::announce(following, notices, &metrics, &shutdown);
@@ -182,7 +201,7 @@ async fn served(serve: Serve, configuration: Configuration, level: LevelInForce)
             limits::EXTENDER,
             Arc::clone(&metrics),
         );
-        shutdown.listener(listener.serve(routes, shutdown.stop()));
+        shutdown.listener_on(calls, listener.serve(routes, shutdown.stop()));
     }
 
     started.hold();

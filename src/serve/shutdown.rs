@@ -8,6 +8,7 @@ use core::future::Future;
 use core::time::Duration;
 use std::io;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -90,6 +91,11 @@ impl Shutdown {
     /// Runs a listener; it must return some time after [`Self::stop`] is cancelled.
     pub fn listener(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.listeners.spawn(task);
+    }
+
+    /// The same on another runtime.
+    pub fn listener_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        self.listeners.spawn_on(task, runtime);
     }
 
     /// Runs a part that must not end before [`Self::end`] is cancelled; if it does, or panics, all ends.

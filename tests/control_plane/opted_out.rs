@@ -1,17 +1,18 @@
 //! Contract 4: pods that did not opt in have nothing to do with us. They never reach the webhook, and schedule while our
 //! program is down.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::harness::api::{MUTATING_WEBHOOKS, NAMESPACES};
+use crate::harness::faults::{Fault, Faults};
 use crate::harness::nodes::IbNode;
 use crate::harness::objects::{Profile, container, pod_of};
 use crate::harness::plane;
 use crate::harness::run;
 use crate::harness::scene::Scene;
-use crate::harness::stack::{self, Setup};
+use crate::harness::stack::{self, Ports, Setup};
 use crate::harness::wait::{eventually, expect};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -96,6 +97,60 @@ fn pods_that_did_not_opt_in_never_reach_the_webhook_and_schedule_while_the_progr
             stack.metric("pointsman_webhook_requests_total", &[]).await > 0.5,
             "and counted"
         );
+        scene.close().await;
+    });
+}
+
+#[test]
+fn pods_that_did_not_opt_in_are_created_as_fast_while_the_webhook_stalls_or_errs() {
+    run(async {
+        let plane = plane::shared().await;
+        let ports = Ports::free();
+        let faults = Faults::before(ports.webhook).await;
+        let called = Ports {
+            webhook: faults.port(),
+            ..ports
+        };
+        let stack = Setup::new("t4-faulty", &["t4f"])
+            .behind(ports, called)
+            .start(plane)
+            .await;
+        let scene = Scene::open(&stack, "t4-faulty").await;
+        let profile = Profile::new("t4-faulty", "t4f", 96);
+        profile.create(plane, &scene.namespace).await;
+        let create = async |name: String| {
+            let started = Instant::now();
+            let created = scene.create_pod(plain(&name, stack.name())).await;
+            (started.elapsed(), created)
+        };
+        for fault in [Fault::None, Fault::Stall, Fault::Err, Fault::Refuse] {
+            faults.set(fault);
+            let connections = faults.connections();
+            let mut times = Vec::new();
+            for number in 0..20 {
+                let name = format!("plain-{number}-{fault:?}").to_lowercase();
+                let (time, created) = create(name).await;
+                assert!(created["metadata"]["annotations"].is_null(), "{created}");
+                times.push(time);
+            }
+            times.sort_unstable();
+            eprintln!(
+                "with {fault:?}: created in {:?}, the slowest in {:?}",
+                times[10], times[19]
+            );
+            assert_eq!(
+                faults.connections(),
+                connections,
+                "with {fault:?} the webhook was asked"
+            );
+            let opted_in = pod_of(&format!("opted-in-{fault:?}").to_lowercase(), profile.name());
+            if fault == Fault::None {
+                scene.create_pod(opted_in).await;
+            } else {
+                let refused = scene.api().create(&scene.pods_at(), opted_in).await.unwrap_err();
+                assert!(refused.message.contains("webhook"), "{}", refused.message);
+            }
+        }
         scene.close().await;
     });
 }

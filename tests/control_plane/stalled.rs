@@ -1,4 +1,4 @@
-//! The program accepts calls and does not answer, or is not there: pods that are not ours go on being scheduled, and ours
+//! The program accepts calls and does not answer, answers with errors, or is not there: pods that are not ours go on being scheduled, and ours
 //! wait until it is back.
 
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ fn while_the_extender_stalls_others_are_scheduled_and_ours_wait_and_then_go_on()
         let profile = Profile::new("t15-stalled", "t15", 67);
         profile.create(plane, &scene.namespace).await;
 
-        for (number, fault) in [Fault::Stall, Fault::Refuse].into_iter().enumerate() {
+        for (number, fault) in [Fault::Stall, Fault::Err, Fault::Refuse].into_iter().enumerate() {
             faults.set(fault);
             let ours = format!("ours-{number}");
             scene.create_pod(pod_of(&ours, profile.name())).await;

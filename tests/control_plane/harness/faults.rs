@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::ports;
+
+const ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What happens to connections.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -22,6 +24,8 @@ pub(crate) enum Fault {
     Late(Duration),
     /// They are closed at once, and so are those that were open.
     Refuse,
+    /// Whatever comes is answered with an error of HTTP, which under TLS is no answer at all; those that were open are closed.
+    Err,
 }
 
 pub(crate) struct Faults {
@@ -76,6 +80,11 @@ async fn pass(mut stream: TcpStream, to: Vec<u16>, mut fault: watch::Receiver<Fa
     let at_first = *fault.borrow_and_update();
     match at_first {
         Fault::Refuse => return,
+        Fault::Err => {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(ERROR).await;
+            return;
+        }
         Fault::Stall => {
             // Until the other side gives up, or the fault changes.
             let _ = fault.changed().await;
@@ -105,7 +114,10 @@ async fn cut(fault: &mut watch::Receiver<Fault>) {
         if fault.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if matches!(*fault.borrow_and_update(), Fault::Refuse | Fault::Stall) {
+        if matches!(
+            *fault.borrow_and_update(),
+            Fault::Refuse | Fault::Stall | Fault::Err
+        ) {
             return;
         }
     }
