@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::http::Request;
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -23,6 +24,7 @@ use crate::harness::process;
 use crate::harness::scene::{Scene, is_bound};
 use crate::harness::seeded::Seeded;
 use crate::harness::stack::write_certificate;
+use crate::harness::wait::{eventually, expect};
 use crate::pair::Pair;
 use crate::scale::Scale;
 use crate::timeline::Timeline;
@@ -47,6 +49,9 @@ const TAKEN_OVER: Duration = Duration::from_secs(6);
 /// After how long nobody binds a pod any more on account of a pool that was deleted.
 const SEEN: Duration = Duration::from_secs(3);
 
+/// After how long a program sees that its clock was set.
+const SEEN_BY_PROGRAM: Duration = Duration::from_secs(1);
+
 /// Addresses of the pool that comes and goes.
 const EXTRA: u8 = 20;
 
@@ -60,6 +65,8 @@ pub(crate) enum Calamity {
     ExtenderEnded,
     /// It is stopped for longer than a hold lasts: when it goes on, its clock has jumped.
     ExtenderStopped,
+    /// The wall clocks of both programs are set ahead and back.
+    ClockSet,
     /// One after the other ends and is started anew, as in an upgrade, and no pod is refused for it meanwhile.
     Upgrade,
     CertificatesRotated,
@@ -87,10 +94,11 @@ pub(crate) enum Calamity {
     IpamPaused,
 }
 
-const OF_PROGRAMS: [Calamity; 14] = [
+const OF_PROGRAMS: [Calamity; 15] = [
     Calamity::ExtenderKilled,
     Calamity::ExtenderEnded,
     Calamity::ExtenderStopped,
+    Calamity::ClockSet,
     Calamity::Upgrade,
     Calamity::CertificatesRotated,
     Calamity::SchedulerKilled,
@@ -169,6 +177,7 @@ impl Calamities<'_> {
             }
             Calamity::ExtenderEnded => self.extender_ended(lasts, random).await,
             Calamity::ExtenderStopped => self.extender_stopped(lasts, random).await,
+            Calamity::ClockSet => self.clock_set(lasts).await,
             Calamity::Upgrade => self.upgrade().await,
             Calamity::CertificatesRotated => {
                 for pair in self.pairs {
@@ -280,6 +289,29 @@ impl Calamities<'_> {
         stack.signal("STOP");
         tokio::time::sleep(HOLD + lasts).await;
         stack.signal("CONT");
+    }
+
+    async fn clock_set(&self, lasts: Duration) {
+        for offset in ["+600", "-600", "+0"] {
+            for pair in self.pairs {
+                let clock = pair.stack.clock.as_ref().expect("a whole storm has clocks");
+                clock.set(offset);
+            }
+            if offset == "+600" {
+                for pair in self.pairs {
+                    eventually(
+                        "the program's clock is ahead",
+                        Duration::from_secs(30),
+                        async || {
+                            let ahead = pair.stack.time().await? - Timestamp::now();
+                            expect(ahead.get_seconds() > 300, || format!("{ahead:#}"))
+                        },
+                    )
+                    .await;
+                }
+            }
+            tokio::time::sleep(SEEN_BY_PROGRAM + lasts).await;
+        }
     }
 
     async fn ipam_paused(&self) {

@@ -32,6 +32,7 @@ use serde_json::json;
 
 use self::arrivals::Arrivals;
 use self::calamity::Calamities;
+use self::harness::clock::Clock;
 use self::harness::faults::Faults;
 use self::harness::nodes::IbNode;
 use self::harness::objects::Profile;
@@ -96,7 +97,8 @@ async fn storm(seed: u64, scale: &'static Scale) {
             webhook: webhooks.port(),
             ..ports
         };
-        let mut setup = Setup::new(name, &["storm"]);
+        let clock = || Clock::new(plane.run.path().join(format!("{name}.clock")));
+        let mut setup = Setup::new(name, &["storm"]).clock(scale.is_whole().then(clock));
         if !pairs.is_empty() {
             setup = setup.stands_by("storm");
         }

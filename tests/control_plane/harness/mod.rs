@@ -14,6 +14,7 @@ pub(crate) mod another;
 pub(crate) mod api;
 pub(crate) mod base64;
 pub(crate) mod certs;
+pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod ipam;

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 use super::api::{MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS};
 use super::base64;
 use super::certs::Authority;
+use super::clock::Clock;
 use super::http;
 use super::plane::{self, ControlPlane, OUR_NAMESPACE, START, TEST_USER};
 use super::ports;
@@ -93,6 +95,7 @@ pub(crate) struct Setup<'a> {
     kubeconfig: Option<PathBuf>,
     settings: Value,
     stands_by: Option<&'a str>,
+    clock: Option<Clock>,
 }
 
 impl<'a> Setup<'a> {
@@ -110,6 +113,7 @@ impl<'a> Setup<'a> {
             kubeconfig: None,
             settings: json!({}),
             stands_by: None,
+            clock: None,
         }
     }
 
@@ -142,6 +146,11 @@ impl<'a> Setup<'a> {
         Self { settings, ..self }
     }
 
+    /// The program has a clock of its own.
+    pub(crate) fn clock(self, clock: Option<Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Puts something in between: the program listens on `ports`, the cluster calls it on `called`.
     pub(crate) fn behind(self, ports: Ports, called: Ports) -> Self {
         Self {
@@ -164,6 +173,7 @@ impl<'a> Setup<'a> {
             binds: self.scheduling.binds,
             kubeconfig: self.kubeconfig.unwrap_or_else(|| plane.kubeconfig(TEST_USER)),
             settings: self.settings,
+            clock: self.clock,
             serve: Mutex::new(None),
             scheduler: scheduler::start(plane, self.name, serves, self.tests, extender, &self.scheduling)
                 .await,
@@ -189,6 +199,7 @@ pub(crate) struct Stack {
     binds: bool,
     kubeconfig: PathBuf,
     settings: Value,
+    pub(crate) clock: Option<Clock>,
     serve: Mutex<Option<Process>>,
     pub(crate) scheduler: Restartable,
 }
@@ -293,19 +304,32 @@ impl Stack {
 
     /// `GET` on the admin listener.
     pub(crate) async fn get(&self, path: &str) -> Result<String, String> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.admin)).await;
-        let stream = stream.map_err(|error| error.to_string())?;
-        let request = Request::get(path)
-            .header("Host", "127.0.0.1")
-            .body(Bytes::new())
-            .unwrap();
-        let answer = http::send(stream, request).await?;
+        let answer = self.answer(path).await?;
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         if answer.status().is_success() {
             Ok(text)
         } else {
             Err(format!("{}: {text}", answer.status()))
         }
+    }
+
+    /// What time it is by the program's clock.
+    pub(crate) async fn time(&self) -> Result<Timestamp, String> {
+        let answer = self.answer("/healthz").await?;
+        let date = answer.headers().get("date").ok_or("an answer has no date")?;
+        let date = jiff::fmt::rfc2822::parse(date.to_str().unwrap());
+        date.map(|date| date.timestamp())
+            .map_err(|error| error.to_string())
+    }
+
+    async fn answer(&self, path: &str) -> Result<Response<Bytes>, String> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.admin)).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let request = Request::get(path)
+            .header("Host", "127.0.0.1")
+            .body(Bytes::new())
+            .unwrap();
+        http::send(stream, request).await
     }
 
     /// Posts an admission review straight to the program.
@@ -359,7 +383,11 @@ impl Stack {
             .plane
             .run
             .write(&format!("{}/config.yaml", self.name), configuration.to_string());
-        Program::new("pointsman", &our_binary())
+        let program = match &self.clock {
+            None => Program::new("pointsman", &our_binary()),
+            Some(clock) => clock.program("pointsman", &our_binary()),
+        };
+        program
             .arg("serve")
             .arg(format!("--webhook-listen=127.0.0.1:{}", self.ports.webhook))
             .arg(format!("--extender-listen=127.0.0.1:{}", self.ports.extender))
