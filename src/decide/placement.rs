@@ -26,7 +26,7 @@ use super::reason::{EmptyPools, Refusal};
 use super::score::{Load, Score};
 use super::settings::Settings;
 use super::supply::{Exhausted, PoolSet, Promised};
-use super::survey::{self, Class, Ground};
+use super::survey::{self, Class, Ground, sets_of};
 use super::tier::Domain;
 
 /// What is decided about one node.
@@ -295,10 +295,11 @@ impl<'a> Placement<'a> {
         let node = self.known(name)?;
         let (load, doubt) = self.vfs(node)?;
         let pools = survey::pools_on(self.claim, node)?;
+        let answer = || addresses(&pools, &sets_of(&pools), &self.promised, self.snapshot);
         if self.tied {
-            addresses(&pools, &self.promised, self.snapshot)?;
+            answer()?;
         } else {
-            let answer = || Ok(addresses(&pools, &self.promised, self.snapshot)?);
+            let answer = || Ok(answer()?);
             self.everywhere.get_or_init(answer).clone()?;
         }
         Ok(Fit {
@@ -329,7 +330,14 @@ impl<'a> Placement<'a> {
         };
         let class = standing.pools.clone()?;
         let pools = ground.classes().get(class).ok_or_else(unknown)?;
-        let answer = || Ok(addresses(&pools.pools, &self.promised, self.snapshot)?);
+        let answer = || {
+            Ok(addresses(
+                &pools.pools,
+                &pools.sets,
+                &self.promised,
+                self.snapshot,
+            )?)
+        };
         let answer = self.by_class.get(class).ok_or_else(unknown)?.get_or_init(answer);
         answer.clone()?;
         Ok(Fit {
@@ -400,13 +408,14 @@ fn kept_on(claim: &Claim, node: &Node) -> Result<Vec<(InterfaceName, PoolName)>,
     claim.kept.iter().map(admitted).collect()
 }
 
+/// Whether the pools can serve one more; `sets` are those of `pools`.
 fn addresses(
     pools: &[(InterfaceName, PoolSet)],
+    sets: &[PoolSet],
     promised: &Promised,
     snapshot: &ClusterSnapshot,
 ) -> Result<(), Refusal> {
-    let sets: Vec<PoolSet> = pools.iter().map(|(_, set)| set.clone()).collect();
-    promised.with(&sets, snapshot).map_err(
+    promised.with(sets, snapshot).map_err(
         |Exhausted {
              wanted,
              free,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::standing::Counting;
-pub(super) use self::standing::{Class, Standing, pools_on, slots, use_of, vfs};
+pub(super) use self::standing::{Class, Standing, pools_on, sets_of, slots, use_of, vfs};
 
 use super::amounts::Amounts;
 use super::claim::{Claim, Claims, Demand, VfNeed};
@@ -340,6 +340,12 @@ impl<'a> Ground<'a> {
     /// What the node at a place would give.
     pub(super) fn standing(self, place: usize) -> Option<&'a Standing> {
         self.survey.standings.get(place)?.as_ref()
+    }
+
+    /// The pools of the node at a place, for each address.
+    pub(super) fn sets(self, place: usize) -> Option<&'a [PoolSet]> {
+        let class = *self.standing(place)?.pools.as_ref().ok()?;
+        self.survey.classes.get(class).map(|class| &class.sets[..])
     }
 
     /// The classes of nodes by their pools.

@@ -1,5 +1,6 @@
 //! Scores for the nodes that fit: only asked for when there is something to choose between.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -32,7 +33,11 @@ impl Question<'_> {
             let one_more = if let Some((_, answer)) = known.iter().rev().find(same) {
                 *answer
             } else {
-                let sets: Vec<PoolSet> = fit.pools.iter().map(|(_, set)| set.clone()).collect();
+                let known_sets = self
+                    .ground
+                    .zip(*place)
+                    .and_then(|(ground, place)| ground.sets(place));
+                let sets = known_sets.map_or_else(|| Cow::Owned(survey::sets_of(&fit.pools)), Cow::Borrowed);
                 let answer = placement.promised().times(&sets, 2, self.snapshot) == 2;
                 known.push((Arc::clone(&fit.pools), answer));
                 answer

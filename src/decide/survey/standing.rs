@@ -50,10 +50,15 @@ pub(in crate::decide) struct Class {
 impl Class {
     pub(in crate::decide) fn of(pools: Vec<(InterfaceName, PoolSet)>) -> Self {
         Self {
-            sets: pools.iter().map(|(_, set)| set.clone()).collect(),
+            sets: sets_of(&pools).into(),
             pools: pools.into(),
         }
     }
+}
+
+/// The pools of each address, without the interfaces.
+pub(in crate::decide) fn sets_of(pools: &[(InterfaceName, PoolSet)]) -> Vec<PoolSet> {
+    pools.iter().map(|(_, set)| set.clone()).collect()
 }
 
 /// How many pods like this one fit on the node beside each other, by everything but addresses, with so much of it
