@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use pointsman::cluster::index::Index;
@@ -221,12 +222,22 @@ impl Rig {
         self.call_raw(path, request.to_string()).await
     }
 
-    pub(crate) async fn call_raw(&self, path: &str, body: impl Into<Body>) -> Answer {
+    /// The bytes of an answer, and nothing done with them.
+    pub(crate) async fn answer(&self, path: &str, body: String) -> Vec<u8> {
+        let response = self.respond(path, body).await;
+        response.into_body().collect().await.unwrap().to_bytes().into()
+    }
+
+    async fn respond(&self, path: &str, body: impl Into<Body>) -> Response {
         let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.into())
             .unwrap();
-        let response = router(self.state.clone()).oneshot(request).await.unwrap();
+        router(self.state.clone()).oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn call_raw(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let response = self.respond(path, body).await;
         let status = response.status();
         let length = response
             .headers()

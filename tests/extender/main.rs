@@ -8,13 +8,22 @@
     reason = "what tests call says what it expects in the shortest way"
 )]
 
+mod allocations;
 mod calls;
+#[path = "../../benches/serve/objects.rs"]
+mod objects;
 mod pod_groups;
 mod preempt;
 mod purity;
 mod sampling;
 mod tenants;
 mod without_bind;
+#[allow(
+    dead_code,
+    reason = "it is made for the benchmark of serve, and this uses a part of it"
+)]
+#[path = "../../benches/serve/world.rs"]
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
