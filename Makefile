@@ -75,7 +75,7 @@ kubectl-plugin: ## Build the program and link it as kubectl's plugin: put target
 	@echo "export PATH=$(CURDIR)/target/release:\$$PATH   # then: kubectl pointsman explain POD"
 
 .PHONY: test
-test: fast page fabric packaging control-plane storm-short ## Everything, the tests on a real control plane included
+test: fast page fabric packaging control-plane storm-short bench-short ## Everything, the tests on a real control plane included
 
 .PHONY: fast
 fast: lint unit doc ## Everything that needs no control plane
@@ -218,12 +218,17 @@ scheduler-config-versions: ## Show that kube-schedulers of three minors take wha
 .PHONY: bench
 bench: ## Measure serve beside reference servers, and rewrite the table of docs/performance.md (needs two idle cores)
 	@$(rust)
-	cargo bench --bench serve -- full
+	go=$$(benches/serve/go/build) && POINTSMAN_BENCH_GO=$$go cargo bench --bench serve -- full
 
 .PHONY: bench-short
-bench-short: ## The same on a small cluster; fails when a ratio is grossly off
+bench-short: ## The same on a small cluster, without Go; fails when a ratio is grossly off (a part of test)
 	@$(rust)
-	cargo bench --bench serve -- short
+	cargo bench --profile quick --bench serve -- short
+
+.PHONY: bench-decide
+bench-decide: ## The decisions alone, with what they allocate
+	@$(rust)
+	cargo bench --profile quick --bench decide
 
 .PHONY: placement
 placement: tools ## Measure how well gangs are placed, against kube-scheduler alone, into docs/placement.md (minutes)

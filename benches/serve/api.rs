@@ -29,7 +29,7 @@ struct Shared {
     watchers: Mutex<HashMap<String, Vec<mpsc::UnboundedSender<Bytes>>>>,
     requests: AtomicU64,
     bound: AtomicU64,
-    last_list: Mutex<Option<Instant>>,
+    lists: Mutex<Option<(Instant, Instant)>>,
 }
 
 impl Api {
@@ -42,7 +42,7 @@ impl Api {
             watchers: Mutex::default(),
             requests: AtomicU64::new(0),
             bound: AtomicU64::new(0),
-            last_list: Mutex::new(None),
+            lists: Mutex::new(None),
         }));
         let routes = Router::new().fallback(any).with_state(api.clone());
         tokio::spawn(async move { axum::serve(socket, routes).await.expect("serves until the end") });
@@ -67,9 +67,9 @@ impl Api {
         self.0.bound.load(Ordering::Relaxed)
     }
 
-    /// When the last page of a list left.
-    pub(crate) fn last_list(&self) -> Option<Instant> {
-        *self.0.last_list.lock().expect("nobody panics with it")
+    /// When the first list was answered whole, and when the last.
+    pub(crate) fn lists(&self) -> Option<(Instant, Instant)> {
+        *self.0.lists.lock().expect("nobody panics with it")
     }
 
     /// Tells everyone who watches the collection that an object changed.
@@ -146,7 +146,12 @@ async fn any(
         body.push_str(&api.0.size.object(path, index));
     }
     body.push_str("]}");
-    *api.0.last_list.lock().expect("nobody panics with it") = Some(Instant::now());
+    if to == count {
+        let now = Instant::now();
+        let mut lists = api.0.lists.lock().expect("nobody panics with it");
+        let (first, _) = lists.unwrap_or((now, now));
+        *lists = Some((first, now));
+    }
     json(StatusCode::OK, body)
 }
 

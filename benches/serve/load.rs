@@ -2,6 +2,7 @@
 //! from its first byte out to its last byte in.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,20 @@ pub(crate) struct Target {
     pub(crate) path: &'static str,
 }
 
+impl Target {
+    pub(crate) fn new(
+        address: SocketAddr,
+        path: &'static str,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+    ) -> Self {
+        Self {
+            address,
+            tls: tls.cloned(),
+            path,
+        }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -35,6 +50,27 @@ impl Run {
     pub(crate) fn percentile(&self, of: usize) -> Duration {
         let at = (self.times.len() * of).div_ceil(100).saturating_sub(1);
         self.times.get(at).copied().unwrap_or_default()
+    }
+}
+
+/// Posts the bodies by HTTP/2 or by HTTP/1.1.
+pub(crate) async fn post(
+    target: &Target,
+    bodies: &Arc<Vec<Vec<u8>>>,
+    connections: usize,
+    h2: bool,
+    length: Duration,
+) -> Run {
+    if h2 {
+        let mut config = rustls::ClientConfig::clone(target.tls.as_ref().expect("over TLS"));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let target = Target {
+            tls: Some(Arc::new(config)),
+            ..target.clone()
+        };
+        http2(&target, bodies, connections, length).await
+    } else {
+        http1(target, bodies, connections, length).await
     }
 }
 
@@ -192,6 +228,16 @@ pub(crate) async fn exchange(stream: &mut Box<dyn Stream>, request: &[u8], answe
         "{text}{}",
         String::from_utf8_lossy(&answer[head..])
     );
+    if text.contains("transfer-encoding: chunked") {
+        // What the Go server sends when it does not know the length beforehand.
+        while !answer[head..].ends_with(b"0\r\n\r\n") {
+            let read = stream.read_buf(answer).await.expect("the connection stays");
+            assert!(read > 0, "the server closed the connection");
+        }
+        let body = whole(&answer[head..]);
+        *answer = body;
+        return;
+    }
     let length: usize = text
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "))
@@ -202,4 +248,36 @@ pub(crate) async fn exchange(stream: &mut Box<dyn Stream>, request: &[u8], answe
         assert!(read > 0, "the server closed the connection");
     }
     answer.drain(..head);
+}
+
+/// A body out of its chunks.
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(chunks.len());
+    loop {
+        let end = chunks
+            .windows(2)
+            .position(|bytes| bytes == b"\r\n")
+            .expect("a chunk begins with its length");
+        let length = std::str::from_utf8(&chunks[..end]).expect("a length is text");
+        let length = usize::from_str_radix(length, 16).expect("a length is hexadecimal");
+        if length == 0 {
+            return body;
+        }
+        body.extend_from_slice(&chunks[end + 2..end + 2 + length]);
+        chunks = &chunks[end + 2 + length + 2..];
+    }
+}
+
+/// A certificate for `localhost` in files, and a client that trusts it.
+pub(crate) fn certificate(folder: &Path) -> Arc<rustls::ClientConfig> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(folder.join("tls.crt"), made.cert.pem()).expect("a file");
+    std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).expect("a file");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let mut config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
 }

@@ -6,6 +6,8 @@
 //! make bench-short    a small cluster and few requests; fails when a ratio is grossly off
 //! cargo bench --bench serve -- full W2    one workload, for whoever works on it; writes nothing
 //! ```
+//!
+//! `POINTSMAN_BENCH_GO` is the path of the Go reference server (`go/build` prints it); without it, it is left out.
 
 #![allow(
     clippy::as_conversions,
@@ -24,6 +26,7 @@ mod api;
 mod load;
 mod reference;
 mod report;
+mod right;
 mod server;
 mod workloads;
 mod world;

@@ -4,6 +4,8 @@
 //! - *floor* reads the body and answers constant bytes of the right size;
 //! - *plain* decodes with borrowed types, looks each name up once in a table, and answers rightly by the toy rule
 //!   that every tenth node is full and every pod of the profile gets eight rails: the least that is honest.
+//!
+//! A third, *go*, is a program of its own by the same toy rule, in `go/`: the usual way in Go.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -103,16 +105,20 @@ fn floor() -> Router {
 
 type Table = Arc<HashMap<String, bool>>;
 
-fn plain() -> Router {
-    let free: HashMap<String, bool> = (0..world::LARGE.nodes)
+/// Which nodes have a VF left: all that the toy rule knows.
+pub(crate) fn free() -> HashMap<String, bool> {
+    (0..world::LARGE.nodes)
         .map(|node| (world::node_name(node), node % FULL != 0))
-        .collect();
+        .collect()
+}
+
+fn plain() -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .route("/filter", post(filter))
         .route("/prioritize", post(prioritize))
         .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::new(free))
+        .with_state(Arc::new(free()))
 }
 
 #[derive(Deserialize)]

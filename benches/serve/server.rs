@@ -6,7 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::reference::Reference;
+use pointsman::decide::annotation;
+
+use crate::reference::{self, Reference};
+use crate::world;
 
 /// The core of the server; the load has the other.
 const SERVER_CORE: &str = "0";
@@ -17,29 +20,59 @@ pub(crate) struct Server {
     pub(crate) webhook: SocketAddr,
     pub(crate) extender: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// From its start to ready.
-    pub(crate) started: Duration,
+    /// When its process began, and when it was ready.
+    pub(crate) began: Instant,
+    pub(crate) ready: Instant,
 }
 
 impl Server {
     /// Starts a reference server.
     pub(crate) fn reference(which: Reference, tls: &Path) -> Self {
-        let (webhook, extender, admin) = (free(), free(), free());
         let this = std::env::current_exe().expect("a program has a path");
-        let mut command = Command::new("taskset");
-        command
-            .args(["-c", SERVER_CORE])
-            .arg(this)
-            .args([
-                "--reference",
-                which.name(),
-                &webhook.to_string(),
-                &extender.to_string(),
-            ])
-            .arg(tls)
-            .stdout(Stdio::piped());
+        Self::told(|webhook, extender| {
+            let mut command = pinned();
+            command
+                .arg(&this)
+                .args(["--reference", which.name(), webhook, extender])
+                .arg(tls);
+            command
+        })
+    }
+
+    /// Starts the Go reference server; `folder` has the certificate, and gets what the server is told of the nodes.
+    pub(crate) fn go(binary: &Path, folder: &Path) -> Self {
+        let free = folder.join("free.json");
+        let nodes = serde_json::to_vec(&reference::free()).expect("plain values");
+        std::fs::write(&free, nodes).expect("a file");
+        Self::told(|webhook, extender| {
+            let mut command = pinned();
+            command
+                .arg(binary)
+                .args(["--webhook", webhook, "--extender", extender])
+                .args([
+                    "--profile",
+                    annotation::PROFILE,
+                    "--resources",
+                    &world::resource_names(),
+                ])
+                .arg("--tls")
+                .arg(folder)
+                .arg("--free")
+                .arg(&free)
+                .env("GOMAXPROCS", "1");
+            command
+        })
+    }
+
+    /// Starts a server that says in a line when it is ready.
+    fn told(command: impl FnOnce(&str, &str) -> Command) -> Self {
+        let (webhook, extender, admin) = (free(), free(), free());
+        let mut command = command(&webhook.to_string(), &extender.to_string());
         let began = Instant::now();
-        let mut child = command.spawn().expect("taskset (util-linux) is installed");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset (util-linux) is installed");
         let mut line = String::new();
         let output = child.stdout.take().expect("piped");
         BufReader::new(output)
@@ -51,16 +84,17 @@ impl Server {
             webhook,
             extender,
             admin,
-            started: began.elapsed(),
+            began,
+            ready: Instant::now(),
         }
     }
 
     /// Starts `pointsman serve` and waits until it is ready.
     pub(crate) fn pointsman(kubeconfig: &Path, tls: &Path) -> Self {
         let (webhook, extender, admin) = (free(), free(), free());
-        let mut command = Command::new("taskset");
+        let mut command = pinned();
         command
-            .args(["-c", SERVER_CORE, env!("CARGO_BIN_EXE_pointsman"), "serve"])
+            .args([env!("CARGO_BIN_EXE_pointsman"), "serve"])
             .args(["--webhook-listen", &webhook.to_string()])
             .args(["--extender-listen", &extender.to_string()])
             .args(["--admin-listen", &admin.to_string()])
@@ -77,7 +111,8 @@ impl Server {
             webhook,
             extender,
             admin,
-            started: Duration::ZERO,
+            began,
+            ready: began,
         };
         while !server.is_ready() {
             assert!(
@@ -87,7 +122,7 @@ impl Server {
             assert!(server.child.try_wait().expect("a child").is_none(), "serve ended");
             std::thread::sleep(Duration::from_millis(5));
         }
-        server.started = began.elapsed();
+        server.ready = Instant::now();
         server
     }
 
@@ -141,6 +176,13 @@ impl Drop for Server {
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What is run on the core of the server.
+fn pinned() -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", SERVER_CORE]);
+    command
 }
 
 fn free() -> SocketAddr {

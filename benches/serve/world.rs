@@ -73,7 +73,7 @@ impl Size {
                 r#"{"apiVersion":"spiderpool.spidernet.io/v2beta1","kind":"SpiderReservedIP","metadata":{"name":"routers","resourceVersion":"1"},"spec":{"ipVersion":4,"ips":["10.0.0.1-10.0.0.9"]}}"#.to_owned()
             }
             "sriovnetworknodestates" => node_state(index),
-            other => panic!("no objects of {other}"),
+            other => unreachable!("no objects of {other}"),
         }
     }
 
@@ -120,6 +120,12 @@ fn pool_name(rail: usize, unit: usize) -> String {
 
 fn resource(rail: usize) -> String {
     format!("spidernet.io/ib_rail{rail}")
+}
+
+/// The resources of all rails, with commas between them.
+pub(crate) fn resource_names() -> String {
+    let names: Vec<String> = (0..RAILS).map(resource).collect();
+    names.join(",")
 }
 
 fn resources(count: &str) -> String {
