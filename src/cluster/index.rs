@@ -298,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_has_its_address_fetches_none_of_the_pool_that_its_network_names_later() {
+        let index = index();
+        let held = rail_pool(&json!({"10.0.0.1": {"pod": "default/a", "podUid": "uid-a"}}));
+        let mut other = rail_pool(&json!({}));
+        other["metadata"]["name"] = json!("q");
+        let mut moved = network();
+        let config = r#"{"type":"ib-sriov","ipam":{"type":"spiderpool","default_ipv4_ippool":["q"]}}"#;
+        moved["spec"]["config"] = json!(config);
+        for object in [network(), held, other, pod("a", Some("n1")), moved] {
+            index.apply(object).unwrap();
+        }
+        assert!(unallocated(&index).is_empty());
+        index.apply(pod("b", Some("n1"))).unwrap();
+        assert_eq!(unallocated(&index), ["uid-b"]);
+    }
+
+    #[test]
     fn the_order_in_which_objects_arrive_does_not_matter() {
         let objects = [network(), rail_pool(&json!({})), pod("a", Some("n1"))];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {

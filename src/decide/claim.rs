@@ -1,5 +1,6 @@
 //! A claim: what one pod needs of a node and of the pools, worked out once for all candidate nodes.
 
+mod keeping;
 mod known;
 
 pub use self::known::Claims;
@@ -7,6 +8,7 @@ pub use self::known::Claims;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::keeping::Keeping;
 use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
@@ -153,6 +155,7 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     let mut networked = BTreeSet::new();
     let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
     let mut asking = BTreeSet::new();
+    let mut keeping = Keeping::of(pod, snapshot);
     for (interface, selection) in interfaces(pod)? {
         let attachment = attachment(selection, snapshot)?;
         if matches!(attachment.ipam, Ipam::Spiderpool { .. }) {
@@ -177,23 +180,29 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
         if attachment.plugin.rdma_isolation() && claim.exclusive.is_none() {
             claim.exclusive = Some(selection.network.clone());
         }
-        let kept = kept(pod, &interface, attachment, snapshot)?;
-        if !kept.is_empty() {
-            claim
-                .kept
-                .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
-            continue;
-        }
         let at = At {
             asker: Asker::of(pod),
             interface: &interface,
             network: &selection.network,
             snapshot,
         };
-        addresses.extend(demands(at, attachment, settings)?);
+        let kept = keeping.on(at, &attachment.ipam)?;
+        if kept.is_empty() {
+            addresses.extend(demands(at, attachment, settings)?);
+        }
+        claim
+            .kept
+            .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
     }
     if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
-        addresses.extend(of_the_cluster(pod, list, &asking, snapshot, settings)?);
+        let of_the_cluster = of_the_cluster(pod, list, &asking, snapshot, settings);
+        if addresses.is_empty() && !claim.kept.is_empty() {
+            // Nothing is allocated, so that no more is asked of the list than that the agent can read it.
+            of_the_cluster.map(drop).or_else(unless_unreadable)?;
+        } else {
+            addresses.extend(of_the_cluster?);
+            addresses.extend(allocated_again(pod, &claim.kept, snapshot, settings)?);
+        }
     }
     claim.demands = addresses.into();
     // Other extended resources of the pod (GPUs) are the scheduler's own business: it has counted them before
@@ -205,28 +214,46 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     Ok(claim)
 }
 
-/// The pools of the addresses that a pod of a StatefulSet has for an interface from its life before.
-fn kept(
+/// With a list of pools for each interface, the agent allocates for all that are listed at once, and where one has its
+/// address it gets that again only out of a pool that the pod may use still.
+fn allocated_again(
     pod: &Pod,
-    interface: &InterfaceName,
-    attachment: &Attachment,
+    kept: &[(InterfaceName, Arc<Pool>)],
     snapshot: &ClusterSnapshot,
-) -> Result<Vec<Arc<Pool>>, Refusal> {
-    if !pod.stateful || attachment.ipam == Ipam::Unlimited {
-        return Ok(Vec::new());
+    settings: &Settings,
+) -> Result<Vec<Demand>, Refusal> {
+    let mut again = Vec::new();
+    for (interface, selection) in interfaces(pod)? {
+        let own: Vec<&PoolName> = kept
+            .iter()
+            .filter(|(of, _)| *of == interface)
+            .map(|(_, pool)| &pool.name)
+            .collect();
+        if own.is_empty() {
+            continue;
+        }
+        let at = At {
+            asker: Asker::of(pod),
+            interface: &interface,
+            network: &selection.network,
+            snapshot,
+        };
+        let demands = demands(at, attachment(selection, snapshot)?, settings)?;
+        let found = |demand: &Demand| demand.candidates.iter().any(|pool| own.contains(&&pool.name));
+        again.extend(demands.into_iter().filter(|demand| !found(demand)));
     }
-    let at = (pod.at.namespace.clone(), pod.at.name.clone());
-    let endpoint = snapshot.endpoints.get(&at);
-    endpoint
-        .into_iter()
-        .flat_map(|endpoint| &endpoint.addresses)
-        .filter(|kept| kept.interface == *interface)
-        .map(|kept| {
-            let pool = snapshot.pools.get(&kept.pool).cloned();
-            let missing = || Refusal::PoolChoice(interface.clone(), ChoiceFault::Missing(kept.pool.clone()));
-            pool.ok_or_else(missing)
-        })
-        .collect()
+    Ok(again)
+}
+
+/// What is wrong with a list of pools for each interface, where the agent does not even take it apart.
+fn unless_unreadable(refusal: Refusal) -> Result<(), Refusal> {
+    match refusal {
+        Refusal::PoolChoice(
+            _,
+            ChoiceFault::ListedTwice | ChoiceFault::NamedInPart | ChoiceFault::ByPosition,
+        ) => Err(refusal),
+        _ => Ok(()),
+    }
 }
 
 fn gang(pod: &Pod, settings: &Settings) -> Result<Option<GangClaim>, Refusal> {

@@ -6,7 +6,9 @@ mod named;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(super) use self::listed::OF_THE_CLUSTER;
 use self::named::Named;
+pub(super) use self::named::names;
 use super::address::Family;
 use super::claim::Demand;
 use super::cluster::ClusterSnapshot;

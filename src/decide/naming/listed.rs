@@ -8,7 +8,7 @@ use super::{ChoiceFault, InterfaceName, PoolChoice, Refusal};
 use crate::decide::pod::InterfacePools;
 
 /// The interface whose network is the cluster's own: `eth0` may be Spiderpool's although no network of the pod says so.
-const OF_THE_CLUSTER: &str = "eth0";
+pub(in crate::decide) const OF_THE_CLUSTER: &str = "eth0";
 
 /// The element for an interface: by its name, or by position where none is named.
 pub(super) fn own(list: &[InterfacePools], interface: &InterfaceName) -> Result<PoolChoice, Refusal> {

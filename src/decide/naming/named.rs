@@ -26,6 +26,38 @@ pub(super) fn by_default(snapshot: &ClusterSnapshot) -> PoolChoice {
     }
 }
 
+/// Whether a choice of pools names this one, for whichever family.
+///
+/// # Errors
+/// A wildcard that is malformed.
+pub(in crate::decide) fn names(
+    choice: &PoolChoice,
+    pool: &PoolName,
+    interface: &InterfaceName,
+    snapshot: &ClusterSnapshot,
+) -> Result<bool, Refusal> {
+    let reading = snapshot.pools.get(pool).map(|pool| &pool.reading);
+    // Wildcards are looked up among the pools of their family.
+    let is_of = |family| matches!(reading, Some(Ok(facts)) if facts.family == family);
+    let v4 = choice.v4.iter().map(|name| (name, Family::V4));
+    let v6 = choice.v6.iter().map(|name| (name, Family::V6));
+    for (name, family) in v4.chain(v6) {
+        let named = if wildcard::is_wildcard(name) {
+            let fault = |Malformed| ChoiceFault::BadWildcard(name.clone());
+            let pattern = Pattern::parse(name)
+                .map_err(fault)
+                .map_err(|fault| Refusal::PoolChoice(interface.clone(), fault))?;
+            is_of(family) && pattern.matches(pool.as_str())
+        } else {
+            name == pool.as_str()
+        };
+        if named {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The pools behind names and wildcards, in order of name.
 pub(super) enum Named<'a> {
     /// Those that one wildcard matches: there may be hundreds, so they are looked up only as far as someone asks.

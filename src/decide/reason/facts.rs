@@ -22,6 +22,8 @@ pub enum ChoiceFault {
     ByPosition,
     /// Some elements of `ippools` name their interface, and some do not.
     NamedInPart,
+    /// The record of the addresses that the pod's predecessor had is of other interfaces too, and of none that is kept.
+    RecordInTheWay,
     /// A wildcard is malformed.
     BadWildcard(String),
     /// Nothing names a pool, or the wildcards that do match none.
@@ -89,6 +91,11 @@ impl fmt::Display for ChoiceFault {
             ),
             Self::NamedInPart => f.write_str(
                 "some elements of annotation ipam.spidernet.io/ippools name their interface, and some do not",
+            ),
+            Self::RecordInTheWay => f.write_str(
+                "the pod's SpiderEndpoint keeps addresses for other interfaces and none out of a pool that is named for \
+                 this one, the first; Spiderpool writes no new record beside it: scale the StatefulSet below this pod \
+                 until the SpiderEndpoint is gone, and up again",
             ),
             Self::BadWildcard(pattern) => write!(f, "wildcard {pattern:?} is malformed"),
             Self::Nothing => f.write_str("nothing names a pool that exists"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decide::amounts::{Amounts, ONE};
-use crate::decide::claim::{Claim, Demand};
+use crate::decide::claim::Claim;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::feeds::Feeds;
 use crate::decide::fitness::{fitness, in_place, is_by_claims};
@@ -195,7 +195,11 @@ pub(in crate::decide) fn pools_on(
     claim: &Claim,
     node: &Node,
 ) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
-    let mut seen: BTreeMap<PoolName, &Demand> = BTreeMap::new();
+    // By whom, and whether it is the PF's subnet that settles which of several it is.
+    let kept = claim.kept.iter();
+    let mut seen: BTreeMap<PoolName, (&InterfaceName, bool)> = kept
+        .map(|(interface, pool)| (pool.name.clone(), (interface, false)))
+        .collect();
     let mut pools = Vec::with_capacity(claim.demands.len());
     for demand in claim.demands.iter() {
         let set = demand.on(node);
@@ -208,11 +212,12 @@ pub(in crate::decide) fn pools_on(
             // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface; of
             // several pools it tries that one first or last, as it happens. Where PFs are in subnets of their own,
             // those keep the interfaces apart.
-            if let Some(other) = seen.insert(pool.clone(), demand)
-                && !(demand.by_subnet && other.by_subnet && set.len() > 1)
+            let own = (&demand.interface, demand.by_subnet);
+            if let Some((other, by_subnet)) = seen.insert(pool.clone(), own)
+                && !(demand.by_subnet && by_subnet && set.len() > 1)
             {
                 return Err(Refusal::SameAddress(
-                    other.interface.clone(),
+                    other.clone(),
                     demand.interface.clone(),
                     pool.clone(),
                 ));

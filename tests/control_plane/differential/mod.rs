@@ -4,14 +4,18 @@
 //! Each world is tried in two ways. Its first pods ask one after the other, so that the records are always complete
 //! and the two must agree on every pod. The others are all asked about before any of them fetches an address, as in a
 //! burst; what was promised must then be kept to all of them, in whatever order they come, and those that were refused
-//! are asked about once more.
+//! are asked about once more. Between the two, pods of StatefulSets go and come back, and keep what Spiderpool lets them
+//! keep (`returning`).
 //!
 //! A yes must never be wrong. A no may be wrong only where Spiderpool itself settles it by chance: between pools that
-//! several addresses can come from, it has no order that can be relied on.
+//! several addresses can come from, it has no order that can be relied on. And one no is ours on purpose: an address
+//! that is kept is of no use on a node that its pool is not for, although Spiderpool gives it there.
 
+mod outcome;
+mod returning;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +28,7 @@ use pointsman::cluster::convert;
 use pointsman::cluster::index::Index;
 use pointsman::decide::claim::claim;
 use pointsman::decide::names::{NodeName, PodRef, PoolName};
+use pointsman::decide::reason::Reason;
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
 use pointsman::extender::events::Announcer;
@@ -35,6 +40,8 @@ use pointsman::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use self::outcome::{Addresses, Outcome, report, told};
+use self::returning::{Again, Stayed};
 use self::world::{Interface, MadePod, NODES as MADE_NODES, World};
 use crate::harness::api::{At, NAMESPACES, NETWORKS, NODES, PODS, POOLS, RESERVED_IPS, SERVICE_ACCOUNTS};
 use crate::harness::ipam::Attachment;
@@ -44,10 +51,10 @@ use crate::harness::seeded::Seeded;
 use crate::harness::wait::eventually;
 
 /// Worlds of three to six pools and eight pods each; `WORLDS` in the environment asks for more.
-const WORLDS: usize = 60;
+const WORLDS: usize = 54;
 
 /// How many worlds are tried side by side.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 16;
 
 /// How many of a world's pods ask one after the other.
 const ONE_BY_ONE: usize = 4;
@@ -61,7 +68,7 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
         let trial = Trial::new(plane).await;
         let numbers = futures::stream::iter(0..worlds);
         let outcomes: Vec<Vec<Outcome>> = numbers
-            .map(|number| trial.play(World::make(number, seed)))
+            .map(|number| trial.play(World::make(number, seed, ONE_BY_ONE)))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
@@ -80,6 +87,7 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
             .copied()
             .filter(|outcome| !outcome.by_chance)
             .collect();
+
         assert!(
             unexplained.is_empty(),
             "refused without need: {}",
@@ -94,66 +102,13 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
             "too one-sided to tell anything: {refused} refused of {}",
             outcomes.len()
         );
+        returning::judge(&outcomes);
         assert!(
             wrong_no.len() * 20 <= outcomes.len(),
             "more than one in twenty: {}",
             told(&wrong_no)
         );
     });
-}
-
-/// What was said of a pod, and what became of it.
-struct Outcome {
-    pod: String,
-    burst: bool,
-    /// The reason, when it was refused.
-    refused: Option<String>,
-    /// Its addresses, all different; or what the agent said.
-    agent: Result<Vec<String>, String>,
-    /// Whether the order in which Spiderpool tries pools can matter to it.
-    by_chance: bool,
-}
-
-/// Several outcomes as lines.
-fn told(outcomes: &[&Outcome]) -> String {
-    let line = |outcome: &&Outcome| {
-        let Outcome {
-            pod,
-            burst,
-            refused,
-            agent,
-            by_chance,
-        } = outcome;
-        format!(
-            "\n- {pod}\n  said: {refused:?}; the agent: {agent:?}; in a burst: {burst}; by chance: {by_chance}"
-        )
-    };
-    outcomes.iter().map(line).collect()
-}
-
-impl Outcome {
-    fn wrong_yes(&self) -> bool {
-        self.refused.is_none() && self.agent.is_err()
-    }
-
-    fn wrong_no(&self) -> bool {
-        self.refused.is_some() && self.agent.is_ok()
-    }
-}
-
-fn report(outcomes: &[Outcome]) {
-    let mut tally: BTreeMap<(&str, bool), usize> = BTreeMap::new();
-    for outcome in outcomes {
-        let said = outcome.refused.as_deref().unwrap_or("fits");
-        *tally.entry((said, outcome.agent.is_ok())).or_default() += 1;
-    }
-    eprintln!(
-        "{} pods; what was said, and whether the agent gave them their addresses:",
-        outcomes.len()
-    );
-    for ((said, given), pods) in tally {
-        eprintln!("{pods:5} {given:5} {said}");
-    }
 }
 
 /// The program's own index, ledger and filter, filled from the API server, and the real agent.
@@ -255,11 +210,21 @@ impl Trial {
         self.refresh(&pools).await;
 
         let mut outcomes = Vec::new();
+        let mut stayed = Vec::new();
         let mut pods = world.pods.into_iter();
-        for made in pods.by_ref().take(ONE_BY_ONE) {
-            let said = self.say(&name, made).await;
-            outcomes.push(self.try_out(&said, false).await);
+        let first = pods.by_ref().take(ONE_BY_ONE);
+        for (pod, made) in futures::future::join_all(first.map(|made| self.raise(&name, made))).await {
+            let said = self.ask(pod, made.interfaces).await;
+            let outcome = self.try_out(&said, false).await;
+            if let (Some(again), None, Ok(had)) = (made.again, &outcome.refused, &outcome.agent) {
+                stayed.push(Stayed::new(said, *again, had.clone()));
+            }
+            outcomes.push(outcome);
             self.refresh(&pools).await;
+        }
+        if !stayed.is_empty() || !world.meanwhile.is_nothing() {
+            let returned = self.return_all(&name, stayed, &pools, world.meanwhile).await;
+            outcomes.extend(returned);
         }
         let mut burst = Vec::new();
         for made in pods {
@@ -320,6 +285,7 @@ impl Trial {
             interfaces,
             refused,
             sets,
+            again: None,
         }
     }
 
@@ -333,11 +299,15 @@ impl Trial {
         claim(&pod, &snapshot, &self.settings).map_or_else(
             |_| Vec::new(),
             |claim| {
+                let kept = claim
+                    .kept
+                    .iter()
+                    .map(|(_, pool)| BTreeSet::from([pool.name.clone()]));
                 let sets = claim
                     .demands
                     .iter()
                     .map(|demand| demand.on(node).into_iter().collect());
-                sets.collect()
+                sets.chain(kept).collect()
             },
         )
     }
@@ -345,6 +315,8 @@ impl Trial {
     /// Asks the agent as the pod's node would; a pod that should not have been bound goes again.
     async fn try_out(&self, said: &Said, burst: bool) -> Outcome {
         let agent = self.addresses(said).await;
+        let for_another_node = said.refused.as_deref() == Some(Reason::PoolNotForNode.text());
+        let on_purpose = for_another_node && said.again.as_ref().is_some_and(|again| again.astray);
         if said.refused.is_some() {
             self.remove(said).await;
         }
@@ -360,11 +332,13 @@ impl Trial {
             refused: said.refused.clone(),
             agent,
             by_chance: said.is_settled_by_chance(),
+            on_purpose,
+            again: said.again.clone(),
         }
     }
 
-    async fn addresses(&self, said: &Said) -> Result<Vec<String>, String> {
-        let mut addresses = Vec::new();
+    async fn addresses(&self, said: &Said) -> Result<Addresses, String> {
+        let mut addresses = Addresses::new();
         for interface in &said.interfaces {
             let Some([v4, v6]) = &interface.pools else {
                 continue;
@@ -382,15 +356,26 @@ impl Trial {
                     .add_both(self.plane.spiderpool().socket(), v4, v6)
                     .await
                 {
+                    // To the first interface of a pod that comes back it says so for ever: it knows what is there already.
+                    Err(problem)
+                        if said.again.is_some()
+                            && addresses.is_empty()
+                            && problem.contains(EXISTS_ALREADY) =>
+                    {
+                        Ok(Err(problem))
+                    }
                     Err(problem) if is_a_race(&problem) => Err(problem),
                     answer => Ok(answer),
                 }
             })
             .await;
-            addresses.extend(answer.map_err(|problem| format!("{}: {problem}", interface.name))?);
+            let mut given = answer.map_err(|problem| format!("{}: {problem}", interface.name))?;
+            given.sort_unstable();
+            addresses.insert(interface.name.clone(), given);
         }
-        let different: BTreeSet<&String> = addresses.iter().collect();
-        if different.len() == addresses.len() {
+        let all: Vec<&String> = addresses.values().flatten().collect();
+        let different: BTreeSet<&String> = all.iter().copied().collect();
+        if different.len() == all.len() {
             Ok(addresses)
         } else {
             Err(format!("the same address twice: {addresses:?}"))
@@ -399,8 +384,12 @@ impl Trial {
 
     async fn remove(&self, said: &Said) {
         let (namespace, pod, uid) = (said.text("namespace"), said.text("name"), said.text("uid"));
-        let at = PODS.within(namespace).named(pod);
-        self.plane.api.delete_now(&at).await.unwrap();
+        if said.is_of_a_set() {
+            self.scale_down(said).await;
+        } else {
+            let at = PODS.within(namespace).named(pod);
+            self.plane.api.delete_now(&at).await.unwrap();
+        }
         let attachment = Attachment {
             namespace,
             pod,
@@ -417,13 +406,15 @@ impl Trial {
     }
 }
 
+const EXISTS_ALREADY: &str = "already exists";
+
 /// Where the agent lost a race against itself or its own cache, a kubelet tries again.
 fn is_a_race(problem: &str) -> bool {
     [
         "the object has been modified",
         "failed to get Pod",
         "retries exhausted",
-        "already exists",
+        EXISTS_ALREADY,
     ]
     .iter()
     .any(|race| problem.contains(race))
@@ -434,8 +425,10 @@ struct Said {
     pod: Value,
     interfaces: Vec<Interface>,
     refused: Option<String>,
-    /// For each address, the pools it can come from.
+    /// For each address, the pools it can come from; of one that is kept, its own.
     sets: Vec<BTreeSet<PoolName>>,
+    /// Of a pod that has come back.
+    again: Option<Again>,
 }
 
 impl Said {

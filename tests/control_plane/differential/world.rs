@@ -1,8 +1,11 @@
 //! A made-up corner of a cluster: a namespace with its networks, pools that are tied to this and that, and pods that
 //! ask for addresses in every way Spiderpool knows.
 
+mod again;
+
 use serde_json::{Map, Value, json};
 
+pub(super) use self::again::Meanwhile;
 use crate::harness::seeded::Seeded;
 
 /// The nodes that all worlds share, with the labels that pools select by.
@@ -21,6 +24,8 @@ pub(super) struct World {
     pub(super) reserved: Vec<Value>,
     pub(super) networks: Vec<Value>,
     pub(super) pods: Vec<MadePod>,
+    /// What happens between the lives of those of the first pods that come back.
+    pub(super) meanwhile: Meanwhile,
 }
 
 /// A pool, and whether it is being deleted.
@@ -33,16 +38,21 @@ pub(super) struct MadePool {
 pub(super) struct MadePod {
     pub(super) object: Value,
     pub(super) interfaces: Vec<Interface>,
+    /// It is of a StatefulSet, and this is what it comes back as.
+    pub(super) again: Option<Box<Self>>,
 }
 
 /// One interface: the pools that its network names, or none where the network has no addresses of Spiderpool's.
+#[derive(Clone)]
 pub(super) struct Interface {
     pub(super) name: String,
+    network: usize,
     pub(super) pools: Option<[Vec<String>; 2]>,
 }
 
 impl World {
-    pub(super) fn make(number: usize, seed: u64) -> Self {
+    /// The pods that come `first` may be of StatefulSets.
+    pub(super) fn make(number: usize, seed: u64, first: usize) -> Self {
         let random = Seeded::new(seed ^ (u64::try_from(number).unwrap() << 32));
         let mut maker = Maker {
             random,
@@ -54,10 +64,13 @@ impl World {
             .map(|position| maker.pool(position))
             .collect();
         let networks: Vec<Value> = (0..2).map(|position| maker.network(position)).collect();
+        let (namespace, reserved) = (maker.namespace(), maker.reserved());
+        let mut pods: Vec<MadePod> = (0..8).map(|position| maker.pod(position)).collect();
         Self {
-            namespace: maker.namespace(),
-            reserved: maker.reserved(),
-            pods: (0..8).map(|position| maker.pod(position)).collect(),
+            namespace,
+            reserved,
+            meanwhile: maker.meanwhile(seed, &mut pods, first),
+            pods,
             pools,
             networks,
         }
@@ -252,13 +265,17 @@ impl Maker {
             1 => Some([Vec::new(), Vec::new()]),
             _ => Some(self.choices()),
         };
+        self.networks.push(pools);
+        json!({"metadata": {"name": format!("net-{position}")}, "spec": {"config": self.config(position)}})
+    }
+
+    fn config(&self, position: usize) -> Value {
         let mut config = json!({"cniVersion": "0.3.1", "type": "ib-sriov"});
-        if let Some([v4, v6]) = &pools {
+        if let Some([v4, v6]) = &self.networks[position] {
             config["ipam"] =
                 json!({"type": "spiderpool", "default_ipv4_ippool": v4, "default_ipv6_ippool": v6});
         }
-        self.networks.push(pools);
-        json!({"metadata": {"name": format!("net-{position}")}, "spec": {"config": config.to_string()}})
+        json!(config.to_string())
     }
 
     fn namespace(&mut self) -> Value {
@@ -294,6 +311,23 @@ impl Maker {
     }
 
     fn pod(&mut self, position: usize) -> MadePod {
+        let (networks, interfaces) = self.attached();
+        let mut annotations = Map::new();
+        annotations.insert("k8s.v1.cni.cncf.io/networks".to_owned(), networks);
+        self.name_pools(&mut annotations, &interfaces, 10);
+        let (node, ..) = *self.random.one(&NODES);
+        MadePod {
+            object: json!({
+                "metadata": {"name": format!("pod-{position}"), "labels": self.labels("app", "role"), "annotations": annotations},
+                "spec": {"nodeName": node, "containers": [{"name": "main", "image": "example.com/trainer:1"}]},
+            }),
+            interfaces,
+            again: None,
+        }
+    }
+
+    /// Networks for a pod, and what Multus makes of them.
+    fn attached(&mut self) -> (Value, Vec<Interface>) {
         let mut used: Vec<usize> = vec![self.random.below(self.networks.len())];
         if self.random.percent(30) {
             used.push(self.random.below(self.networks.len()));
@@ -308,6 +342,7 @@ impl Maker {
                 } else {
                     format!("net{}", place + 1)
                 },
+                network: *network,
                 pools: self.networks[*network].clone(),
             })
             .collect();
@@ -318,27 +353,22 @@ impl Maker {
             }
             element
         });
-        let mut annotations = Map::new();
-        let networks = json!(elements.collect::<Vec<_>>()).to_string();
-        annotations.insert("k8s.v1.cni.cncf.io/networks".to_owned(), json!(networks));
+        (json!(json!(elements.collect::<Vec<_>>()).to_string()), interfaces)
+    }
+
+    /// At times, pools that the pod itself names.
+    fn name_pools(&mut self, annotations: &mut Map<String, Value>, interfaces: &[Interface], chance: usize) {
         let both = |[v4, v6]: [Vec<String>; 2]| json!({"ipv4": v4, "ipv6": v6});
-        if self.random.percent(10) {
+        if self.random.percent(chance) {
             let choice = both(self.choices()).to_string();
             annotations.insert("ipam.spidernet.io/ippool".to_owned(), json!(choice));
         }
-        if self.random.percent(12) {
-            let list = self.list(&interfaces);
+        if self.random.percent(chance + 2) {
+            let list = self.list(interfaces);
             annotations.insert("ipam.spidernet.io/ippools".to_owned(), json!(list.to_string()));
         }
-        let (node, ..) = *self.random.one(&NODES);
-        MadePod {
-            object: json!({
-                "metadata": {"name": format!("pod-{position}"), "labels": self.labels("app", "role"), "annotations": annotations},
-                "spec": {"nodeName": node, "containers": [{"name": "main", "image": "example.com/trainer:1"}]},
-            }),
-            interfaces,
-        }
     }
+
     /// `ippools` for these interfaces: by name, at times one too few or too many; or by position.
     fn list(&mut self, interfaces: &[Interface]) -> Value {
         let mut names: Vec<&str> = interfaces
