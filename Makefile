@@ -230,6 +230,12 @@ bench-decide: ## The decisions alone, with what they allocate
 	@$(rust)
 	cargo bench --profile quick --bench decide
 
+.PHONY: bench-scheduler
+bench-scheduler: tools ## Pods a second through a real kube-scheduler, into docs/performance.md (a quarter of an hour, idle cores)
+	@$(rust)
+	cargo build --quiet --profile quick --bin pointsman --example cluster
+	cargo run --quiet --profile quick --example cluster throughput
+
 .PHONY: placement
 placement: tools ## Measure how well gangs are placed, against kube-scheduler alone, into docs/placement.md (minutes)
 	@$(rust)

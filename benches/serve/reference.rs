@@ -49,22 +49,31 @@ impl Reference {
 
 /// Serves the webhook over TLS and the extender without, until the process is killed; says when it is ready.
 pub(crate) async fn serve(which: Reference, webhook: SocketAddr, extender: SocketAddr, tls: &Path) {
-    let routes = match which {
-        Reference::Floor => floor(),
-        Reference::Plain => plain(),
-    };
-    let listen =
-        |name, address| async move { Listener::bind(name, address).await.expect("the address is free") };
     let secured = listen(ListenerName::Webhook, webhook)
         .await
         .with_tls(server_config(tls));
-    let open = listen(ListenerName::Extender, extender).await;
-    println!("ready");
-    let never = CancellationToken::new();
     tokio::join!(
-        secured.serve(routes.clone(), never.clone()),
-        open.serve(routes, never)
+        secured.serve(routes(which), CancellationToken::new()),
+        serve_extender(which, extender)
     );
+}
+
+/// The same of the extender alone.
+pub(crate) async fn serve_extender(which: Reference, address: SocketAddr) {
+    let open = listen(ListenerName::Extender, address).await;
+    println!("ready");
+    open.serve(routes(which), CancellationToken::new()).await;
+}
+
+async fn listen(name: ListenerName, address: SocketAddr) -> Listener {
+    Listener::bind(name, address).await.expect("the address is free")
+}
+
+fn routes(which: Reference) -> Router {
+    match which {
+        Reference::Floor => floor(),
+        Reference::Plain => plain(),
+    }
 }
 
 fn server_config(folder: &Path) -> Arc<rustls::ServerConfig> {

@@ -1,7 +1,7 @@
 //! `make cluster`: the control plane of the tests, with four InfiniBand nodes and a profile, for a person to play with.
 //!
 //! With the argument `record` it records golden requests instead (`make record`), with `placement` it measures how well
-//! gangs are placed (`make placement`).
+//! gangs are placed (`make placement`), with `throughput` how many pods a second a scheduler binds (`make bench-scheduler`).
 //!
 //! It runs until it is ended; everything it started ends with it.
 
@@ -19,16 +19,28 @@ mod harness;
 mod placement;
 mod record;
 mod recorder;
+#[path = "../../benches/serve/reference.rs"]
+mod reference;
+mod throughput;
+#[path = "../../benches/serve/world.rs"]
+mod world;
 
 use harness::nodes::IbNode;
 use harness::objects::Profile;
 use harness::scene::Scene;
 use harness::stack::Setup;
+use reference::Reference;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("record") => return harness::run(record::record()),
         Some("placement") => return harness::run(placement::measure()),
+        Some("throughput") => return harness::run(throughput::measure()),
+        // What that starts beside the scheduler.
+        Some("plain") => {
+            let address = std::env::args().nth(2).unwrap().parse().unwrap();
+            return harness::run(reference::serve_extender(Reference::Plain, address));
+        }
         _ => {}
     }
     harness::run(async {
