@@ -236,6 +236,11 @@ bench-scheduler: tools ## Pods a second through a real kube-scheduler, into docs
 	cargo build --quiet --profile quick --bin pointsman --example cluster
 	cargo run --quiet --profile quick --example cluster throughput
 
+.PHONY: soak
+soak: ## Pods come and go at RATE=200 a second for MINUTES=30: memory and descriptors flat, nothing drifts, nothing is left
+	@$(rust)
+	cargo bench --bench serve -- soak $(or $(MINUTES),30) $(or $(RATE),200)
+
 .PHONY: placement
 placement: tools ## Measure how well gangs are placed, against kube-scheduler alone, into docs/placement.md (minutes)
 	@$(rust)

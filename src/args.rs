@@ -203,7 +203,7 @@ struct ServeFlags {
     #[arg(long, value_name = "DIR")]
     admin_tls_dir: Option<PathBuf>,
 
-    /// Who may see `/explain` and `/state`: whoever reaches them, or users whom the API server knows (TokenReview) and
+    /// Who may see `/explain`, `/state` and `/debug/verify`: whoever reaches them, or users whom the API server knows (TokenReview) and
     /// lets `get` these nonResourceURLs (SubjectAccessReview). Probes, metrics and the empty page are always open.
     #[arg(long, value_enum, value_name = "WHO", default_value = "none")]
     admin_auth: AdminAuth,

@@ -20,6 +20,7 @@ use crate::args::{CertificateSource, Command, Serve};
 use crate::config::Configuration;
 use crate::extender;
 use crate::extender::insight::LateInsight;
+use crate::extender::verify::LateVerifier;
 use crate::serve::admin;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
@@ -138,12 +139,13 @@ async fn served(
     let started = readiness.condition("every listener is up");
     let shutdown = Shutdown::new(timing, &readiness);
 
-    let insight = LateInsight::default();
+    let (insight, verifier) = (LateInsight::default(), LateVerifier::default());
 
     // First, so that probes are answered while everything else starts.
     if let Some(admin) = admin {
-        let routes = admin::router(Arc::clone(&metrics), readiness.clone()).merge(log_level::router(level));
-        looking::start(admin, routes, &insight, &metrics, &readiness, &shutdown).await?;
+        let open = admin::router(Arc::clone(&metrics), readiness.clone()).merge(log_level::router(level));
+        let seen = looking::seen(&insight, &verifier);
+        looking::start(admin, open, seen, &metrics, &readiness, &shutdown).await?;
     }
 
     let parts = placing::Parts {
@@ -194,6 +196,7 @@ async fn served(
         shutdown.background("nudging", nudger.run(shutdown.end()));
         placing::follow_other_binder(following, &state, &shutdown);
         placing::take_stock(&state, &shutdown);
+        placing::verify(following, &state, &verifier, &shutdown);
         let routes = extender::router(state);
         let routes = guarded(
             routes,

@@ -4,6 +4,7 @@
 //! ```text
 //! make bench          everything, some minutes; writes the table of docs/performance.md
 //! make bench-short    a small cluster and few requests; fails when a ratio is grossly off
+//! make soak           pods come and go for half an hour; see soak.rs
 //! cargo bench --bench serve -- full W2    one workload, for whoever works on it; writes nothing
 //! ```
 //!
@@ -28,6 +29,7 @@ mod reference;
 mod report;
 mod right;
 mod server;
+mod soak;
 mod workloads;
 mod world;
 
@@ -69,11 +71,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         [] | ["full"] => run(&runtime, &workloads::FULL),
+        ["soak", minutes, rate] => {
+            let minutes: f64 = minutes.parse().expect("minutes");
+            let length = std::time::Duration::from_secs_f64(minutes * 60.0);
+            runtime.block_on(soak::run(length, rate.parse().expect("pods a second")))
+        }
         ["short"] => run(&runtime, &workloads::SHORT),
         ["short", only @ ("W1" | "W2" | "W4" | "W5")] => run(&runtime, &workloads::SHORT.only(only)),
         ["full", only @ ("W1" | "W2" | "W4" | "W5")] => run(&runtime, &workloads::FULL.only(only)),
         other => {
-            println!("usage: serve [full|short] [W1|W2|W4|W5], not {other:?}");
+            println!("usage: serve [full|short] [W1|W2|W4|W5], or serve soak MINUTES RATE, not {other:?}");
             ExitCode::from(2)
         }
     }

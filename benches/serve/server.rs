@@ -139,6 +139,11 @@ impl Server {
             && answer.ends_with(b"200")
     }
 
+    /// The number of its process; `taskset` has become the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Time on a core so far, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");

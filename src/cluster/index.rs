@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use tokio::sync::watch;
 
+pub use self::state::Sources;
 use self::state::State;
 use super::objects::{Kind, Object};
 use crate::decide::cluster::ClusterSnapshot;
@@ -169,6 +170,13 @@ impl Index {
             .keys()
             .filter(|(other, _)| *other == kind)
             .count()
+    }
+
+    /// A copy of what the index is made of, for comparing it with what it has made of that.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let state = self.lock();
+        state.sources(self.published.load().generation)
     }
 
     fn publish(&self, state: &mut State) {

@@ -3,6 +3,7 @@
 
 pub mod convert;
 pub mod fabric;
+pub mod findings;
 mod go_json;
 pub mod index;
 pub mod list;

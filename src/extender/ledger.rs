@@ -4,6 +4,8 @@
 //! Both end when the pod is seen bound (from then on the snapshot counts it), when it is gone, or when their time is
 //! up. Whoever decides takes the lock first and the snapshot inside it, so that no promise falls between the two.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +57,8 @@ const CATCHING_UP: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Book {
     commitments: Commitments,
+    /// The pod that was asked about last.
+    latest: Option<Arc<Pod>>,
     /// What is known of the nodes from one decision to the next.
     surveys: Surveys,
     entries: BTreeMap<PodUid, Entry>,
@@ -176,6 +180,7 @@ impl Ledger {
 
     /// Replaces the pod's hold. A reservation stays: it is the stronger promise.
     pub fn hold(&self, book: &mut Book, pod: &Arc<Pod>, commitment: Option<Commitment>, now: Instant) {
+        book.latest = Some(Arc::clone(pod));
         if book
             .entries
             .get(&pod.at.uid)

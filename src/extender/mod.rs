@@ -18,5 +18,6 @@ pub mod nudge;
 mod preempt;
 pub mod sampling;
 pub mod stocktaking;
+pub mod verify;
 
 pub use handler::{State, router};

@@ -11,6 +11,7 @@ use super::{Failure, cluster};
 use crate::args::{Admin, AdminAuth};
 use crate::explain::http;
 use crate::extender::insight::LateInsight;
+use crate::extender::verify::LateVerifier;
 use crate::serve::limits::{self, guarded};
 use crate::serve::listen::Listener;
 use crate::serve::page;
@@ -18,15 +19,23 @@ use crate::serve::readiness::Readiness;
 use crate::serve::shutdown::Shutdown;
 use crate::serve::tls::{self, ShownCertificate};
 use crate::serve::tls_directory;
+use crate::serve::verify;
 use crate::serve::who::{ClusterAuthority, guarded_by};
 use crate::telemetry::label::ListenerName;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves the admin endpoint: `open` to all, the page's numbers and explanations to those who may see them.
+/// What not everybody may see: the page's numbers, explanations, the self-check.
+pub(super) fn seen(insight: &LateInsight, verifier: &LateVerifier) -> Router {
+    page::state(Arc::clone(insight))
+        .merge(http::router(Arc::clone(insight)))
+        .merge(verify::router(Arc::clone(verifier)))
+}
+
+/// Serves the admin endpoint: `open` to all, what is to be `seen` to those who may see it.
 pub(super) async fn start(
     admin: Admin,
     open: Router,
-    insight: &LateInsight,
+    seen: Router,
     metrics: &Arc<Metrics>,
     readiness: &Readiness,
     shutdown: &Shutdown,
@@ -41,7 +50,6 @@ pub(super) async fn start(
         shutdown.background("admin certificate", following);
         listener = listener.with_tls(tls::server_config(shown)?);
     }
-    let seen = page::state(Arc::clone(insight)).merge(http::router(Arc::clone(insight)));
     let seen = match auth {
         AdminAuth::None => seen,
         AdminAuth::Apiserver => guarded_by(Arc::new(ClusterAuthority(cluster().await?)), seen),

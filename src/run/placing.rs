@@ -21,6 +21,7 @@ use crate::extender::ledger::{Ledger, Lifetimes};
 use crate::extender::nudge::{ClusterWaker, Nudger, Pace, Waiting};
 use crate::extender::sampling::Sampling;
 use crate::extender::stocktaking::{Stocktaker, unix_now};
+use crate::extender::verify::{LateVerifier, Verifier};
 use crate::serve::readiness::{Condition, Readiness};
 use crate::serve::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -178,6 +179,24 @@ pub(super) fn take_stock(state: &extender::State, shutdown: &Shutdown) {
         metrics: Arc::clone(&state.metrics),
     };
     shutdown.background("stocktaking", stocktaker.run(shutdown.end()));
+}
+
+/// Checks the extender's memory now and then until `end`, and lets the admin endpoint have it checked from now on.
+pub(super) fn verify(
+    following: &Following,
+    state: &extender::State,
+    late: &LateVerifier,
+    shutdown: &Shutdown,
+) {
+    let verifier = Arc::new(Verifier::new(
+        Arc::clone(&following.index),
+        Arc::clone(&state.ledger),
+        Arc::clone(&state.settings),
+        Arc::clone(&state.metrics),
+    ));
+    // Only one extender starts in a process.
+    let _set_before = late.set(Arc::clone(&verifier));
+    shutdown.background("self-check", verifier.run(shutdown.end()));
 }
 
 /// Writes events on pods until `end`.

@@ -15,4 +15,5 @@ pub mod self_signed;
 pub mod shutdown;
 pub mod tls;
 pub mod tls_directory;
+pub mod verify;
 pub mod who;

@@ -4,6 +4,7 @@
 //! at 0, so that a rate is right from the first event and "never called" can be read off.
 
 use core::fmt;
+use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -54,6 +55,9 @@ pub struct Metrics {
     certificate_reload_failures: Counter,
     panics: Counter,
     index_events: Family<KindLabel, Gauge>,
+    verify_differences: Gauge,
+    verify_seconds: Gauge<f64, AtomicU64>,
+    verify_timestamp: Gauge,
     stock: LastTaken,
 }
 
@@ -118,6 +122,9 @@ impl Metrics {
             certificate_reload_failures: Counter::default(),
             panics: Counter::default(),
             index_events: Family::default(),
+            verify_differences: Gauge::default(),
+            verify_seconds: Gauge::default(),
+            verify_timestamp: Gauge::default(),
             stock: LastTaken::default(),
         };
         metrics.start_at_zero();
@@ -216,6 +223,14 @@ impl Metrics {
         self.index_events
             .get_or_create(&KindLabel { kind })
             .set(unix_seconds);
+    }
+
+    /// The self-check has looked, this many seconds after 1970, and found so many differences.
+    pub fn verified(&self, differences: usize, took: Duration, unix_seconds: i64) {
+        self.verify_differences
+            .set(i64::try_from(differences).unwrap_or(i64::MAX));
+        self.verify_seconds.set(took.as_secs_f64());
+        self.verify_timestamp.set(unix_seconds);
     }
 
     /// Stock was taken; it is exposed until it is taken again.
@@ -342,6 +357,21 @@ impl Metrics {
             "When the watch last told something, in seconds since 1970",
             self.index_events.clone(),
         );
+        r.register(
+            "verify_differences",
+            "Entries that the last self-check found to differ from what they should be",
+            self.verify_differences.clone(),
+        );
+        r.register(
+            "verify_duration_seconds",
+            "How long the last self-check took",
+            self.verify_seconds.clone(),
+        );
+        r.register(
+            "verify_timestamp_seconds",
+            "When the self-check last looked, in seconds since 1970; 0 before the first",
+            self.verify_timestamp.clone(),
+        );
         r.register_collector(Box::new(self.stock.clone()));
         r.register(
             "build",
@@ -392,6 +422,7 @@ mod tests {
         metrics.certificate_expiry(1_800_000_000);
         metrics.certificate_reload_failure();
         metrics.panic();
+        metrics.verified(4, Duration::from_millis(250), 1_900_000_000);
         let text = metrics.exposition().unwrap();
         for line in [
             "pointsman_webhook_requests_total{verdict=\"mutated\"} 1",
@@ -412,6 +443,9 @@ mod tests {
             "pointsman_certificate_expiry_seconds 1800000000",
             "pointsman_certificate_reload_failures_total 1",
             "pointsman_panics_total 1",
+            "pointsman_verify_differences 4",
+            "pointsman_verify_duration_seconds 0.25",
+            "pointsman_verify_timestamp_seconds 1900000000",
             concat!(
                 "pointsman_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

@@ -258,7 +258,7 @@ fn what_guards_the_endpoints_reaches_every_part() {
             .find(|object| object["metadata"]["name"] == "pointsman-viewer");
         assert_eq!(
             viewer.unwrap()["rules"],
-            json!([{"nonResourceURLs": ["/explain", "/state"], "verbs": ["get"]}])
+            json!([{"nonResourceURLs": ["/debug/verify", "/explain", "/state"], "verbs": ["get"]}])
         );
     }
     let open = rendered(&[]);

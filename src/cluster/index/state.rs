@@ -5,6 +5,7 @@ mod devices;
 mod nodes;
 mod pods;
 mod pools;
+mod rebuilt;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use self::devices::claim_ref;
 use self::pods::Kept;
+pub use self::rebuilt::Sources;
 use super::{Key, key};
 use crate::cluster::convert::{device, endpoint, network, node, pod, pool, sriov};
 use crate::cluster::fabric::{self, LEASE};
@@ -43,7 +45,7 @@ pub(super) struct State {
     loads: BTreeSet<Arc<Amounts>>,
     attachments: BTreeMap<NetworkRef, Arc<Network>>,
     multus_configs: BTreeMap<Key, Arc<Network>>,
-    pools: BTreeMap<PoolName, pool::PoolParts>,
+    pools: BTreeMap<PoolName, Arc<pool::PoolParts>>,
     reserved: BTreeMap<Key, BTreeMap<Family, Vec<AddressRange>>>,
     /// When the fabric import looked.
     looked: Option<Timestamp>,
@@ -157,9 +159,9 @@ impl State {
                 result
             }
             Kind::Pool => {
-                let parts = pool::pool(object, settings);
+                let parts = Arc::new(pool::pool(object, settings));
                 let result = parts.reading.clone().map(drop);
-                self.pools.insert(parts.name.clone(), parts.clone());
+                self.pools.insert(parts.name.clone(), Arc::clone(&parts));
                 self.refresh_pool(&parts.name, settings);
                 result
             }
@@ -239,8 +241,9 @@ impl State {
                 self.change_node(&key.1.as_str().into(), None, settings);
             }
             Kind::Namespace => {
-                self.snapshot.namespaces.remove_mut(key.1.as_str());
-                self.snapshot.changes.of_every_claim();
+                if self.snapshot.namespaces.remove_mut(key.1.as_str()) {
+                    self.recheck_all(settings);
+                }
             }
             Kind::Job => {
                 self.snapshot.jobs.remove_mut(&job(key));

@@ -226,6 +226,11 @@ fn follow(steps: Vec<Step>) -> Result<(usize, usize), TestCaseError> {
     let (mut fits, mut holds) = (0, 0);
     for (count, step) in steps.into_iter().enumerate() {
         apply(&index, step);
+        if count % 7 == 6 {
+            index.age();
+        }
+        let differences = index.sources().compare(&settings).examples;
+        prop_assert!(differences.is_empty(), "after {:?}: {:?}", step, differences);
         let snapshot = index.published().load_full();
         let pod = &asks[count % asks.len()];
         let fresh = decide(pod, &names, &snapshot, &commitments, &settings);

@@ -20,11 +20,11 @@ pub(super) enum Kept {
 }
 
 /// All that matters of such a pod.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Load {
     uid: PodUid,
-    node: NodeName,
-    takes: Arc<Amounts>,
+    pub(super) node: NodeName,
+    pub(super) takes: Arc<Amounts>,
 }
 
 impl Kept {
@@ -95,6 +95,8 @@ impl State {
                     self.change_use(node, |used| used.add(&pod.takes));
                 }
                 if wants_something(&pod) {
+                    // One that was taken for gone is there again: its time is not up.
+                    self.departed.remove(&pod.at.uid);
                     self.snapshot
                         .bound
                         .insert_mut(pod.at.uid.clone(), Arc::clone(&pod));
@@ -177,7 +179,7 @@ fn matters(pod: &Pod) -> bool {
 }
 
 /// Whether a pod takes anything that only we look at.
-fn wants_something(pod: &Pod) -> bool {
+pub(super) fn wants_something(pod: &Pod) -> bool {
     pod.takes.iter().any(|(resource, _)| resource.is_extended())
         || pod.default_network.is_some()
         || pod

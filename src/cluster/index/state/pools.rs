@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{DEPARTED_AGES, GONE_AGES, State};
-use crate::decide::address::{AddressSet, Family};
+use crate::cluster::index::Key;
+use crate::decide::address::{AddressRange, AddressSet, Family};
+use crate::decide::cluster::Map;
 use crate::decide::names::{PodUid, PoolName};
 use crate::decide::placement;
 use crate::decide::pod::Phase;
@@ -22,7 +24,7 @@ impl State {
         let pool = self
             .pools
             .get(name)
-            .map(|parts| Arc::new(parts.without(&self.reserved_sets())));
+            .map(|parts| Arc::new(parts.without(&reserved_sets(&self.reserved))));
         let before = self.snapshot.pools.get(name).cloned();
         if before == pool {
             return;
@@ -69,23 +71,7 @@ impl State {
         let at = PoolName::of_subnet(name);
         let subnet = self.subnets.get(&(String::new(), name.to_owned())).cloned();
         let before = self.snapshot.pools.get(&at).cloned();
-        let after = subnet.map(|mut subnet| {
-            if let Ok(facts) = &mut subnet.reading {
-                let cut = self
-                    .snapshot
-                    .pools
-                    .values()
-                    .filter_map(|pool| pool.reading.as_ref().ok());
-                for pool in cut.filter(|pool| pool.subnet.as_deref() == Some(name)) {
-                    facts.free = facts.free.saturating_add(pool.free);
-                    for (uid, held) in &pool.holders {
-                        let sum = facts.holders.entry(uid.clone()).or_insert(0);
-                        *sum = sum.saturating_add(*held);
-                    }
-                }
-            }
-            Arc::new(subnet)
-        });
+        let after = subnet.map(|subnet| Arc::new(with_cut(subnet, name, &self.snapshot.pools)));
         if before == after {
             return;
         }
@@ -121,20 +107,6 @@ impl State {
             let pools = self.snapshot.holding.get(uid).copied().unwrap_or(0);
             self.snapshot.holding.insert_mut(uid.clone(), pools + 1);
         }
-    }
-
-    fn reserved_sets(&self) -> BTreeMap<Family, AddressSet> {
-        [Family::V4, Family::V6]
-            .into_iter()
-            .map(|family| {
-                let ranges = self
-                    .reserved
-                    .values()
-                    .filter_map(|by_family| by_family.get(&family))
-                    .flatten();
-                (family, AddressSet::of(ranges))
-            })
-            .collect()
     }
 
     /// Departed pods are a second older; whether any is forgotten now.
@@ -182,6 +154,37 @@ impl State {
             self.snapshot.unallocated.insert_mut(uid.clone(), pod);
         }
     }
+}
+
+/// The addresses that are not handed out, of each family.
+pub(super) fn reserved_sets(
+    reserved: &BTreeMap<Key, BTreeMap<Family, Vec<AddressRange>>>,
+) -> BTreeMap<Family, AddressSet> {
+    [Family::V4, Family::V6]
+        .into_iter()
+        .map(|family| {
+            let ranges = reserved
+                .values()
+                .filter_map(|by_family| by_family.get(&family))
+                .flatten();
+            (family, AddressSet::of(ranges))
+        })
+        .collect()
+}
+
+/// The pool that stands for the subnet of this name, with what the pools cut from it have left and give.
+pub(super) fn with_cut(mut subnet: Pool, name: &str, pools: &Map<PoolName, Arc<Pool>>) -> Pool {
+    if let Ok(facts) = &mut subnet.reading {
+        let cut = pools.values().filter_map(|pool| pool.reading.as_ref().ok());
+        for pool in cut.filter(|pool| pool.subnet.as_deref() == Some(name)) {
+            facts.free = facts.free.saturating_add(pool.free);
+            for (uid, held) in &pool.holders {
+                let sum = facts.holders.entry(uid.clone()).or_insert(0);
+                *sum = sum.saturating_add(*held);
+            }
+        }
+    }
+    subnet
 }
 
 /// Whether nothing changed but how many addresses are left, and who holds the others.
