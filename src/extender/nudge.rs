@@ -5,6 +5,7 @@
 //! Of several extenders only the one whose scheduler leads should. Which that is shows in who is asked: a pod that is
 //! nudged and not asked about is another's, and one that is not asked about at all wakes one pod at a time, to find out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::decide::annotation;
 use crate::decide::claim::claim;
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::{Commitments, commitment};
-use crate::decide::decision::{Decision, decide};
+use crate::decide::decision::{Decision, decide_by};
 use crate::decide::names::{NamespaceName, NodeName, PodRef, PodUid};
 use crate::decide::network::Selection;
 use crate::decide::placement::Verdict;
@@ -36,6 +37,7 @@ use crate::decide::reason::Reason;
 use crate::decide::selector::Labels;
 use crate::decide::settings::{SchedulerMode, Settings};
 use crate::decide::suits::NodeNeeds;
+use crate::decide::survey::{Candidates, Surveys};
 use crate::telemetry::label::NudgeResult;
 use crate::telemetry::metrics::Metrics;
 
@@ -45,6 +47,13 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// How often to look even when no event came: holds run out silently, and nudged pods may not have made it.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A pause is at least so many times as long as the look before it: where very many pods wait, and something changes
+/// all the time, looking costs a quarter of a core.
+const PAUSES: u32 = 3;
+
+/// And at most this long: what is known ages between two looks, once a second.
+const LONGEST: Duration = TICK;
 
 /// How long a nudged pod may go without being asked about: longer than the longest pause the scheduler makes between
 /// two tries (`podMaxBackoffSeconds`, 10 s). After that another scheduler serves it, or something else than we keeps it.
@@ -65,7 +74,12 @@ pub struct Pace {
 
 /// Pods that were refused, and what is known of their chances.
 #[derive(Debug, Default)]
-pub struct Waiting(Mutex<Known>);
+pub struct Waiting {
+    known: Mutex<Known>,
+    /// What is known of the nodes from one look to the next. Apart from the ledger's: a look takes long where many
+    /// gangs wait, and the scheduler does not wait for it.
+    surveys: Mutex<Surveys>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -176,7 +190,7 @@ impl Waiting {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pods to wake now: those that fit and have not been woken since they were last asked about, oldest first, at
@@ -190,11 +204,15 @@ impl Waiting {
         now: Instant,
         most: usize,
     ) -> Vec<PodRef> {
-        let mut known = self.lock();
-        known.pods.retain(|uid, _| snapshot.pending.contains_key(uid));
-        known.give_up(now);
-        let most = known.allowed(now, most);
-        let waiting = &mut known.pods;
+        // The scheduler's own questions change what is known meanwhile, and do not wait.
+        let (mut waiting, most) = {
+            let mut known = self.lock();
+            known.pods.retain(|uid, _| snapshot.pending.contains_key(uid));
+            known.give_up(now);
+            (known.pods.clone(), known.allowed(now, most))
+        };
+        let mut surveys = self.surveys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked: BTreeMap<usize, Candidates> = BTreeMap::new();
         let mut pods: Vec<&Arc<Pod>> = snapshot
             .pending
             .values()
@@ -228,7 +246,11 @@ impl Waiting {
             let decision = if hopeless.contains(&shape) {
                 Decision::default()
             } else {
-                decide(pod, &candidates, snapshot, &taken, settings)
+                let asked = asked.entry(shape.candidates).or_insert_with(|| {
+                    let names = candidates.iter().map(NodeName::as_str);
+                    surveys.candidates(names, snapshot, settings)
+                });
+                decide_by(&mut surveys, pod, asked, snapshot, &taken, settings)
             };
             let place = decision
                 .verdicts
@@ -258,7 +280,29 @@ impl Waiting {
                 }
             }
         }
+        self.keep(waiting, &mut due);
         due
+    }
+
+    /// Keeps what a look has found. What the scheduler has asked about meanwhile, or placed, is not woken: it is known
+    /// better than by that look.
+    fn keep(&self, found: BTreeMap<PodUid, Chance>, due: &mut Vec<PodRef>) {
+        let mut known = self.lock();
+        for (uid, chance) in found {
+            match known.pods.entry(uid) {
+                Entry::Vacant(new) if chance.candidates.is_none() => drop(new.insert(chance)),
+                Entry::Occupied(mut known) if known.get().since == chance.since => {
+                    known.get_mut().nudged = chance.nudged;
+                }
+                Entry::Vacant(_) | Entry::Occupied(_) => {}
+            }
+        }
+        due.retain(|pod| {
+            known
+                .pods
+                .get(&pod.uid)
+                .is_some_and(|chance| chance.nudged.is_some())
+        });
     }
 }
 
@@ -373,10 +417,12 @@ impl Nudger {
                 aged = Instant::now();
             }
             generations.mark_unchanged();
+            let began = Instant::now();
             self.look().await;
+            let pause = self.pace.interval.max((began.elapsed() * PAUSES).min(LONGEST));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.pace.interval) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -390,9 +436,16 @@ impl Nudger {
         let (snapshot, commitments) = self.ledger.decide(now, |snapshot, book| {
             (snapshot.clone(), book.commitments().clone())
         });
-        let due = self
-            .waiting
-            .due(&snapshot, &commitments, &self.settings, now, most);
+        // Not on a thread that answers: where many gangs wait it takes long.
+        let (waiting, settings) = (Arc::clone(&self.waiting), Arc::clone(&self.settings));
+        let looking =
+            tokio::task::spawn_blocking(move || waiting.due(&snapshot, &commitments, &settings, now, most));
+        let due = match looking.await {
+            Ok(due) => due,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going down.
+            Err(_) => return,
+        };
         for pod in due {
             let result = match self.waker.wake(pod.clone()).await {
                 Ok(true) => {
