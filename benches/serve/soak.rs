@@ -9,7 +9,7 @@ mod sample;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -30,8 +30,20 @@ const DRAINING: Duration = Duration::from_mins(3);
 /// The churn is the same in every run, what the processes make of it is not.
 const SEED: u64 = 8;
 
+/// Something in here went wrong: a task that panics ends alone, and the soak would go on without it.
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+fn tell_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        BROKEN.store(true, Ordering::Relaxed);
+        usual(panic);
+    }));
+}
+
 /// Soaks for so long, with so many new pods a second.
 pub(crate) async fn run(length: Duration, rate: usize) -> ExitCode {
+    tell_panics();
     let folder = tempfile::tempdir().expect("a folder");
     let tls = workloads::certificate(folder.path());
     let api = Api::start(SEED).await;
@@ -69,7 +81,7 @@ pub(crate) async fn run(length: Duration, rate: usize) -> ExitCode {
     let mut tick = tokio::time::interval(samples.interval);
     tick.tick().await;
     let mut until_check = samples.between_checks;
-    while began.elapsed() < length {
+    while began.elapsed() < length && !BROKEN.load(Ordering::Relaxed) {
         tick.tick().await;
         let pods = api.count(api::PODS);
         samples.take(Sample::of(server.pid(), began.elapsed(), pods));
@@ -84,11 +96,14 @@ pub(crate) async fn run(length: Duration, rate: usize) -> ExitCode {
     churn.stop();
     let (left, drained) = drain(&api, server.admin).await;
     samples.check(check(server.admin).await);
-    let problems = samples.problems(&churn.counts, api.tally(), per_second, rate, &left);
+    let mut problems = samples.problems(&churn.counts, api.tally(), per_second, rate, &left);
     println!(
         "\n{}",
         samples.table(&churn.counts, api.tally(), per_second, drained)
     );
+    if BROKEN.load(Ordering::Relaxed) {
+        problems.push("the soak itself is broken".to_owned());
+    }
     for problem in &problems {
         println!("problem: {problem}");
     }

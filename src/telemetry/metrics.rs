@@ -357,6 +357,18 @@ impl Metrics {
             "When the watch last told something, in seconds since 1970",
             self.index_events.clone(),
         );
+        r.register_collector(Box::new(self.stock.clone()));
+        r.register(
+            "build",
+            "The version of the program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        self.register_self_check();
+        self
+    }
+
+    fn register_self_check(&mut self) {
+        let r = &mut self.registry;
         r.register(
             "verify_differences",
             "Entries that the last self-check found to differ from what they should be",
@@ -372,13 +384,6 @@ impl Metrics {
             "When the self-check last looked, in seconds since 1970; 0 before the first",
             self.verify_timestamp.clone(),
         );
-        r.register_collector(Box::new(self.stock.clone()));
-        r.register(
-            "build",
-            "The version of the program",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        self
     }
 }
 

@@ -423,7 +423,8 @@ async fn node_faults(churn: Shared) {
     let mut tick = tokio::time::interval(Duration::from_secs(2));
     while churn.goes_on() {
         tick.tick().await;
-        let (node, what) = (churn.random().below(NODE_COUNT), churn.random().below(6));
+        let node = churn.random().below(NODE_COUNT);
+        let what = churn.random().below(6);
         let at = (String::new(), cluster::node_name(node));
         let state = ("sriov-network-operator".to_owned(), cluster::node_name(node));
         let fault = |change: fn(&mut Value)| churn.api.change(NODES, &at, change);

@@ -374,8 +374,11 @@ mod tests {
         parts.map(|part| part.part).collect()
     }
 
-    /// One entry too many or too few of each part.
-    const SPOILED: [(&str, fn(&mut State)); 17] = [
+    /// A part, and what spoils it.
+    type Spoiled = (&'static str, fn(&mut State));
+
+    /// Something too much or missing in each part.
+    const SPOILED: [Spoiled; 17] = [
         ("publication", |state| state.snapshot.generation += 1),
         ("networks", |state| state.snapshot.networks = Map::default()),
         ("pools", |state| state.snapshot.pools = Map::default()),
