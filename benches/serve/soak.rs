@@ -19,9 +19,8 @@ use tokio::net::TcpStream;
 use self::api::Api;
 use self::churn::{Churn, Targets};
 use self::sample::{Check, Leftover, Sample, Samples};
-use crate::load::Target;
+use crate::load::{self, Target};
 use crate::server::Server;
-use crate::workloads;
 
 /// How long until nothing may be left once no more pods come: they live for 9 s, a hold lasts 30, stock is taken
 /// every 5 to 30.
@@ -45,7 +44,7 @@ fn tell_panics() {
 pub(crate) async fn run(length: Duration, rate: usize) -> ExitCode {
     tell_panics();
     let folder = tempfile::tempdir().expect("a folder");
-    let tls = workloads::certificate(folder.path());
+    let tls = load::certificate(folder.path());
     let api = Api::start(SEED).await;
     fill(&api);
     let kubeconfig = folder.path().join("kubeconfig");
