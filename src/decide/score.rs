@@ -20,10 +20,11 @@ pub struct Score {
     /// leaf group is broken already.
     pub closeness: u8,
     /// How full the node's rails are with the pod on it, so that whole nodes stay free: 0 to 3, or 0 to 9 where no tiers
-    /// are known and closeness says nothing.
+    /// are known and closeness says nothing. Beside the places chosen for a gang only so much that closeness still decides:
+    /// 0 or 1 in its domain, 0 elsewhere.
     pub packing: u8,
     /// 0 or [`HEADROOM`]: whether the pod strands nothing there, neither VFs of one rail by taking the last of another
-    /// nor VFs by taking the last address that their pools have.
+    /// nor VFs by taking the last address that their pools have. Always 0 beside the places chosen for a gang.
     pub headroom: u8,
 }
 

@@ -11,6 +11,9 @@ use crate::decide::score::{BEST, CLOSENESS, HEADROOM, Score};
 use crate::decide::supply::PoolSet;
 use crate::decide::survey;
 
+/// The closeness of a node in the domain of a gang that is none of the places chosen for it.
+const IN_ITS_DOMAIN: u8 = CLOSENESS - 2;
+
 impl Question<'_> {
     /// Scores every node that fits; `choice` is where the pod's gang is to go.
     pub(super) fn rank(&self, verdicts: &mut [(NodeName, Verdict)], choice: Option<&Choice>) {
@@ -24,10 +27,14 @@ impl Question<'_> {
         let steps = BEST - HEADROOM - if self.tiers().count() > 0 { CLOSENESS } else { 0 };
         for ((_, verdict), place) in verdicts.iter_mut().zip(self.places()) {
             let Verdict::Fits(fit) = verdict else { continue };
-            let closeness = place.map_or(0, |place| match &closeness {
+            let value = place.map_or(0, |place| match &closeness {
                 Closeness::Broken(fullness) => self.broken(place, fullness),
                 Closeness::Near(near) => self.nearness(place, near),
             });
+            let (steps, headroom) = match &closeness {
+                Closeness::Broken(_) => (steps, HEADROOM),
+                Closeness::Near(_) => beside(value, steps),
+            };
             // Neighbors in the list have the same pools, mostly.
             let same = |(pools, _): &&(_, bool)| Arc::ptr_eq(pools, &fit.pools);
             let one_more = if let Some((_, answer)) = known.iter().rev().find(same) {
@@ -43,9 +50,9 @@ impl Question<'_> {
                 answer
             };
             fit.score = Some(Score {
-                closeness,
+                closeness: value,
                 packing: fit.load.packing(steps),
-                headroom: if fits_well(fit, one_more) { HEADROOM } else { 0 },
+                headroom: if fits_well(fit, one_more) { headroom } else { 0 },
             });
         }
     }
@@ -67,13 +74,13 @@ impl Question<'_> {
             number.is_some() && Some(&number) == near.numbers.get(*level)
         };
         if shares(&near.level) {
-            return CLOSENESS - 2;
+            return IN_ITS_DOMAIN;
         }
         (near.level + 1..near.numbers.len())
             .find(shares)
             .map_or(0, |level| {
                 let further = u8::try_from(level.saturating_sub(1)).unwrap_or(u8::MAX);
-                CLOSENESS.saturating_sub(3).saturating_sub(further)
+                (IN_ITS_DOMAIN - 1).saturating_sub(further)
             })
     }
 
@@ -152,6 +159,16 @@ impl Near {
             places: names.filter_map(|name| roster.place(name)).collect(),
             numbers: (0..roster.tiers().count()).map(number).collect(),
         }
+    }
+}
+
+/// How much packing and headroom may add to the closeness of a node to a gang: a full node beside the places chosen for it
+/// must not come up to one of them, nor one of another domain to one of its own.
+fn beside(closeness: u8, steps: u8) -> (u8, u8) {
+    match closeness {
+        CLOSENESS => (steps, HEADROOM),
+        IN_ITS_DOMAIN => (CLOSENESS - IN_ITS_DOMAIN - 1, 0),
+        _ => (0, 0),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Gangs on small clusters: cases by hand; brute force in both directions is in `properties`.
 
 mod properties;
+mod tiers;
 
 use super::*;
 use crate::decide::fabric::RailState;
@@ -9,6 +10,7 @@ use crate::decide::reason::Reason;
 use crate::decide::score::Score;
 use crate::decide::testing::{Cluster, rail};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Plays scheduler and ledger: each pod in turn is decided about on all nodes, takes the best of those that fit, and

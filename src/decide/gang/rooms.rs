@@ -1,9 +1,12 @@
 //! What the domains of the fabric can take of a gang, and which of them suits it best.
 
+mod sharing;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::sharing::otherwise;
 use super::{Standing, count, settlements};
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::commitment::Place;
@@ -346,11 +349,16 @@ fn arranged(
         [a, b] => Arc::ptr_eq(&a.pools, &b.pools) || a.pools == b.pools,
         _ => true,
     });
-    let offers = in_order(offers, standing, level, roster, placement.snapshot())
-        .into_iter()
-        .map(|offer| (offer.node, offer.slots, offer.pools));
-    let (places, _) = fill(offers, standing.need, placement.promised().clone(), placement);
-    (places, slots, uniform)
+    let offers = in_order(offers, standing, level, roster, placement.snapshot());
+    let in_turn = offers
+        .iter()
+        .map(|offer| (offer.node, offer.slots, Arc::clone(&offer.pools)));
+    let (places, missing) = fill(in_turn, standing.need, placement.promised().clone(), placement);
+    if uniform || slots < standing.need {
+        return (places, slots, uniform);
+    }
+    let better = otherwise(&offers, (&places, missing), standing, level, roster, placement);
+    (better.unwrap_or(places), slots, uniform)
 }
 
 /// In the order in which they are to be filled, so that the gang spans few of the closest domains: those it has begun
