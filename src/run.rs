@@ -38,6 +38,9 @@ use crate::webhook;
 /// Exit code of wrong usage or wrong input; 1 is for an answer that is no, and for failures on the way.
 const WRONG_INPUT: u8 = 2;
 
+/// Why there is no client.
+const NO_CLUSTER: &str = "there is no cluster to talk to: neither a kubeconfig nor a service account";
+
 /// Threads for the scheduler's calls: one decides, and another can answer a Binding meanwhile.
 const CALLS: usize = 2;
 
@@ -190,7 +193,8 @@ async fn served(
         // A socket is driven by the runtime in which it was made.
         let bound = calls.spawn(Listener::bind(ListenerName::Extender, address));
         let listener = bound.await.context("the extender's listener")??;
-        let (state, nudger, notices) = placing::extender(following, &configuration, &metrics);
+        let (state, nudger, notices) =
+            placing::extender(following, cluster_once().await?, &configuration, &metrics);
         placing::show(&state, &insight);
         placing::announce(following, notices, &metrics, &shutdown);
         shutdown.background("nudging", nudger.run(shutdown.end()));
@@ -224,9 +228,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// A client of the cluster, by the usual rules: `KUBECONFIG`, then the service account.
 async fn cluster() -> anyhow::Result<Client> {
-    Client::try_default()
-        .await
-        .context("there is no cluster to talk to: neither a kubeconfig nor a service account")
+    Client::try_default().await.context(NO_CLUSTER)
+}
+
+/// The same, and what it sends is sent once, whatever the answer.
+async fn cluster_once() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await.context(NO_CLUSTER)?;
+    config.default_retry = false;
+    Client::try_from(config).context(NO_CLUSTER)
 }
 
 /// The certificate of the webhook, kept up in the background.

@@ -18,6 +18,9 @@ use crate::decide::problem::chain;
 /// Less than the five seconds kube-scheduler waits by default, so that it gets our answer and not its own.
 const DEADLINE: Duration = Duration::from_secs(4);
 
+/// HTTP's code for a pod that has a node already.
+const CONFLICT: u16 = 409;
+
 /// A binding to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
@@ -32,7 +35,7 @@ pub struct Binding {
 /// Why a Binding was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
-    /// The apiserver said no, or was not reached: the pod is not bound by this.
+    /// The apiserver said no for another reason than a node that the pod has, or was not reached: the pod is not bound by this.
     #[error("the API server refused the binding: {0}")]
     Refused(String),
     /// No answer, or none that says: the pod may be bound.
@@ -50,7 +53,16 @@ pub trait Binder: Send + Sync + 'static {
 
 /// Writes Bindings to the cluster.
 #[derive(Clone)]
-pub struct ClusterBinder(pub Client);
+pub struct ClusterBinder(Client);
+
+impl ClusterBinder {
+    /// `client` must not repeat requests by itself: of a Binding that was written, answered with 504 and sent again, only
+    /// the last answer is seen, and a refused connection says nothing of the first.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+}
 
 impl Binder for ClusterBinder {
     fn bind(&self, binding: Binding) -> BoxFuture<'_, Result<(), BindError>> {
@@ -59,7 +71,11 @@ impl Binder for ClusterBinder {
             let answer = tokio::time::timeout(DEADLINE, self.0.request::<serde_json::Value>(request)).await;
             match answer {
                 Ok(Ok(_)) => Ok(()),
-                // 4xx: it was looked at and refused. 429 says "later", before anything was written.
+                // The pod has a node: by a Binding of ours, perhaps, that was written before and whose answer was lost.
+                Ok(Err(kube::Error::Api(status))) if status.code == CONFLICT => {
+                    Err(BindError::Unclear(status.message.clone()))
+                }
+                // Another 4xx: it was looked at and refused. 429 says "later", before anything was written.
                 Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
                     Err(BindError::Refused(status.message.clone()))
                 }
@@ -150,4 +166,58 @@ fn request(binding: &Binding) -> Result<axum::http::Request<Vec<u8>>, String> {
         .header(axum::http::header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into_bytes())
         .map_err(|error| format!("no request can be made for {namespace}/{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Response, StatusCode};
+    use kube::client::Body as Sent;
+
+    use super::*;
+
+    /// What a Binding comes to that the API server answers so.
+    async fn answered(code: StatusCode) -> Result<(), BindError> {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "because", "reason": "", "code": code.as_u16()});
+        let service = tower::service_fn(move |_: axum::http::Request<Sent>| {
+            let body = Body::from(status.to_string());
+            let answer = Response::builder().status(code).body(body);
+            async move { answer }
+        });
+        let binding = Binding {
+            pod: PodRef {
+                namespace: "t".into(),
+                name: "a".into(),
+                uid: "u".into(),
+            },
+            node: "n1".into(),
+            annotations: BTreeMap::new(),
+        };
+        ClusterBinder::new(Client::new(service, "t")).bind(binding).await
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_has_a_node_may_have_it_from_a_binding_whose_answer_was_lost() {
+        let unclear = |answer| matches!(answer, Err(BindError::Unclear(_)));
+        for code in [
+            StatusCode::CONFLICT,
+            StatusCode::GATEWAY_TIMEOUT,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ] {
+            assert!(unclear(answered(code).await), "{code}");
+        }
+        for code in [
+            StatusCode::NOT_FOUND,
+            StatusCode::FORBIDDEN,
+            StatusCode::TOO_MANY_REQUESTS,
+        ] {
+            assert_eq!(
+                answered(code).await,
+                Err(BindError::Refused("because".to_owned())),
+                "{code}"
+            );
+        }
+        assert_eq!(answered(StatusCode::CREATED).await, Ok(()));
+    }
 }

@@ -127,9 +127,10 @@ pub(super) fn webhook(
     }
 }
 
-/// The extender over the followed cluster, and the nudger beside it.
+/// The extender over the followed cluster, and the nudger beside it; `binds` sends each Binding once.
 pub(super) fn extender(
     following: &Following,
+    binds: Client,
     configuration: &Configuration,
     metrics: &Arc<Metrics>,
 ) -> (extender::State, Nudger, Notices) {
@@ -151,7 +152,7 @@ pub(super) fn extender(
         sampling: Arc::new(Sampling::default()),
         announcer: Arc::new(announcer),
         settings: Arc::clone(&settings),
-        binder: Arc::new(ClusterBinder(following.client.clone())),
+        binder: Arc::new(ClusterBinder::new(binds)),
         is_ready: Arc::new(move || progress.all_listed() && !progress.sight.is_lost(Instant::now())),
         metrics: Arc::clone(metrics),
     };
@@ -205,7 +206,12 @@ pub(super) fn announce(following: &Following, notices: Notices, metrics: &Arc<Me
     // In a pod, its name; elsewhere the variable is absent or the machine's.
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "pointsman".to_owned());
     let writing = notices.write_all(writer, instance, Arc::clone(metrics), shutdown.end());
-    shutdown.background("events", writing);
+    let end = shutdown.end();
+    shutdown.background("events", async move {
+        writing.await;
+        // Nobody is left who tells of anything: the extender's listener has ended, and the rest is about to.
+        end.cancelled().await;
+    });
 }
 
 /// Tells of pods that another extender binds, until `end`.

@@ -39,8 +39,16 @@ pub(crate) struct Calamities<'a> {
     /// Between the program and the API server.
     pub(crate) watches: &'a Faults,
     pub(crate) timeline: &'a Timeline,
-    /// Pods that were bound and had no address yet when a pool of theirs was deleted for good.
-    pub(crate) bereft: &'a Mutex<BTreeSet<String>>,
+    pub(crate) bereft: &'a Mutex<Bereft>,
+}
+
+/// Who lost something for good with a pool that was deleted.
+#[derive(Default)]
+pub(crate) struct Bereft {
+    /// Pods, by UID, that were bound and had no address yet.
+    pub(crate) pods: BTreeSet<String>,
+    /// Gangs that had begun and were not whole, while all addresses of the pool that stays had a taker.
+    pub(crate) gangs: BTreeSet<String>,
 }
 
 /// Longer than a scheduler's lease lasts, and than the second after which another asks for it.
@@ -379,7 +387,17 @@ impl Calamities<'_> {
             };
             let coming = pods.iter().filter(|pod| is_bound(pod)).map(uid);
             let coming = coming.filter(|uid| !served(uid));
-            self.bereft.lock().unwrap().extend(coming);
+            let mut bereft = self.bereft.lock().unwrap();
+            bereft.pods.extend(coming);
+            let gangs = |bound: bool| -> BTreeSet<String> {
+                let pods = pods.iter().filter(|pod| is_bound(pod) == bound);
+                pods.map(gang_of).collect()
+            };
+            let all_taken =
+                pods.iter().filter(|pod| is_bound(pod)).count() >= usize::from(self.scale.addresses);
+            if all_taken {
+                bereft.gangs.extend(&gangs(true) & &gangs(false));
+            }
             Ok(())
         })
         .await;
@@ -471,6 +489,12 @@ impl Calamities<'_> {
         let answer = ask("/v3/kv/compaction", json!({"revision": revision})).await;
         assert!(answer["header"].is_object(), "etcd does not compact: {answer}");
     }
+}
+
+/// The name of a pod without its number.
+fn gang_of(pod: &Value) -> String {
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    name.rsplit_once('-').map_or(name, |(gang, _)| gang).to_owned()
 }
 
 fn name_of(number: usize) -> String {

@@ -31,7 +31,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 
 use self::arrivals::Arrivals;
-use self::calamity::Calamities;
+use self::calamity::{Bereft, Calamities};
 use self::harness::clock::Clock;
 use self::harness::faults::Faults;
 use self::harness::nodes::IbNode;
@@ -133,7 +133,7 @@ async fn storm(seed: u64, scale: &'static Scale) {
 
     let arrivals = Arrivals::make(&mut Seeded::new(seed), scale, &profile);
     let count = std::env::var("FAULTS").map_or(scale.faults, |count| count.parse().unwrap());
-    let bereft = Mutex::default();
+    let bereft: Mutex<Bereft> = Mutex::default();
     let calamities = Calamities {
         scale,
         scene: &scene,
@@ -154,17 +154,9 @@ async fn storm(seed: u64, scale: &'static Scale) {
         "everything is sound again, {:?} after the first pod",
         began.elapsed()
     ));
-    let sums = settle(
-        scale,
-        &scene,
-        pairs,
-        &arrivals,
-        &profile,
-        &timeline,
-        &bereft.into_inner().unwrap(),
-    )
-    .await;
-    sums.check(&scene, &timeline);
+    let bereft = bereft.into_inner().unwrap();
+    let sums = settle(scale, &scene, pairs, &arrivals, &profile, &timeline, &bereft.pods).await;
+    sums.check(&scene, &timeline, &bereft.gangs);
     eprintln!("after {count} faults: {}", sums.told());
     arrivals.leave_all(&scene).await;
     nothing_is_left(scale, pairs, &scene, &profile).await;

@@ -143,10 +143,13 @@ impl Api {
     /// Cuts all watches of a collection, and forgets what they would be taken up from.
     pub(super) fn cut(&self, path: &str, forget: bool) {
         let mut store = self.lock();
+        // What a watch has seen last is forgotten, too.
+        store.version += 1;
+        let version = store.version;
         let collection = store.collections.get_mut(path).expect("known");
         collection.watchers.clear();
-        if forget && let Some((newest, _)) = collection.log.back() {
-            collection.forgotten = *newest;
+        if forget {
+            collection.forgotten = version;
             collection.log.clear();
         }
     }

@@ -44,13 +44,16 @@ fn one(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Who has which address of a pool, by name and UID.
+type Held = BTreeMap<usize, (String, String)>;
+
 /// Everything that churns.
 pub(super) struct Churn {
     api: Api,
     random: Mutex<Random>,
     pub(super) counts: Counts,
     /// Who has which address of each rail's and unit's pool.
-    held: Mutex<BTreeMap<(usize, usize), BTreeMap<usize, (String, String)>>>,
+    held: Mutex<BTreeMap<(usize, usize), Held>>,
     queue: UnboundedSender<(Key, usize)>,
     queued: AtomicUsize,
     stopped: AtomicBool,
@@ -364,9 +367,9 @@ async fn end(churn: Shared, key: Key) {
 fn fetch(churn: &Churn, rail: usize, unit: usize, key: &Key, uid: &str) -> usize {
     let mut held = churn.held.lock().expect("nobody panics with it");
     let pool = held.entry((rail, unit)).or_default();
-    let free = (0..)
+    let free = (0..=pool.len())
         .find(|number| !pool.contains_key(number))
-        .expect("numbers do not end");
+        .expect("one more than are taken");
     if free >= ADDRESSES {
         one(&churn.counts.starved);
     }
@@ -435,7 +438,7 @@ async fn node_faults(churn: Shared) {
             3 => churn.api.remove(NODES, &at).is_some(),
             4 => churn.api.remove(STATES, &state).is_some(),
             _ => churn.api.change(STATES, &state, |state| {
-                state["status"]["syncStatus"] = "InProgress".into()
+                state["status"]["syncStatus"] = "InProgress".into();
             }),
         };
         one(&churn.counts.faults);

@@ -91,11 +91,14 @@ impl Leftover {
     }
 }
 
+/// What is read off a sample.
+type Figure = fn(&Sample) -> u64;
+
 /// All that was seen.
 pub(super) struct Samples {
     pub(super) interval: Duration,
     pub(super) between_checks: Duration,
-    samples: Vec<Sample>,
+    taken: Vec<Sample>,
     checks: Vec<Check>,
 }
 
@@ -105,13 +108,13 @@ impl Samples {
         Self {
             interval: (length / 60).min(Duration::from_secs(10)),
             between_checks: (length / 10).min(Duration::from_mins(1)),
-            samples: Vec::new(),
+            taken: Vec::new(),
             checks: Vec::new(),
         }
     }
 
     pub(super) fn take(&mut self, sample: Sample) {
-        self.samples.push(sample);
+        self.taken.push(sample);
     }
 
     pub(super) fn check(&mut self, check: Check) {
@@ -120,7 +123,7 @@ impl Samples {
 
     /// A line for whoever waits.
     pub(super) fn tell_last(&self, counts: &Counts, tally: Tally) {
-        let (Some(sample), Some(check)) = (self.samples.last(), self.checks.last()) else {
+        let (Some(sample), Some(check)) = (self.taken.last(), self.checks.last()) else {
             return;
         };
         println!(
@@ -139,10 +142,10 @@ impl Samples {
     }
 
     /// The medians of a value over the second and the last third.
-    fn thirds(&self, value: fn(&Sample) -> u64) -> [u64; 3] {
-        let third = self.samples.len() / 3;
+    fn thirds(&self, value: Figure) -> [u64; 3] {
+        let third = self.taken.len() / 3;
         [0, third, 2 * third].map(|from| {
-            let mut values: Vec<u64> = self.samples.iter().skip(from).take(third).map(value).collect();
+            let mut values: Vec<u64> = self.taken.iter().skip(from).take(third).map(value).collect();
             values.sort_unstable();
             values.get(values.len() / 2).copied().unwrap_or_default()
         })
@@ -209,7 +212,7 @@ impl Samples {
     /// The figures as a table.
     pub(super) fn table(&self, counts: &Counts, tally: Tally, per_second: f64, drained: Duration) -> String {
         let mut text = "| | first third | second | last |\n|---|---|---|---|\n".to_owned();
-        let values: [(&str, fn(&Sample) -> u64); 4] = [
+        let values: [(&str, Figure); 4] = [
             ("memory, median, MiB", |sample| sample.memory / 1024),
             ("descriptors, median", |sample| sample.descriptors),
             ("threads, median", |sample| sample.threads),
