@@ -252,6 +252,34 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_comes_back_is_for_the_gang_that_has_begun_and_is_short_of_it() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required).pool("rail0", |facts| facts.free = 2);
+        let published = Arc::new(arc_swap::ArcSwap::new(Arc::new(cluster.snapshot())));
+        let ledger = Ledger::new(Arc::clone(&published), LIFETIMES);
+        let began = Instant::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        assert_eq!(
+            held_at(&ledger, at(0)),
+            1,
+            "one of three, as the pod that is bound has still to fetch its address"
+        );
+        let frees = |free| {
+            let cluster = cluster.clone().pool("rail0", |facts| facts.free = free);
+            published.store(Arc::new(cluster.snapshot()));
+        };
+        frees(3);
+        assert_eq!(held_at(&ledger, at(100)), 2, "before anybody else asks");
+        frees(4);
+        assert_eq!(
+            held_at(&ledger, at(110)),
+            2,
+            "not for each of many that come back"
+        );
+        assert_eq!(held_at(&ledger, at(200)), 3);
+    }
+
+    #[test]
     fn places_that_a_gang_has_lost_are_held_again_and_those_of_pods_with_a_promise_are_not_held_twice() {
         let required = Locality::Required(Tier::LeafGroup);
         let cluster = begun(&required);

@@ -25,6 +25,10 @@ use crate::decide::survey::Surveys;
 /// How soon it is tried again to hold the rest of a gang that has begun and found no room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
+/// The same where something that pods had taken is free again: before the next pod that asks has it. Not with every one of
+/// many that come back.
+const TRY_AT_ONCE: Duration = Duration::from_millis(50);
+
 /// After how long a pause what is held for gangs is in doubt: a scheduler that leads and has anything to place asks sooner,
 /// and none takes over from another, and that one again, in less.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -79,10 +83,20 @@ pub struct Book {
     expired: Expired,
 }
 
-/// What there is of nodes and pools, whoever has taken how much of it: when it differs, something was away or came back.
-/// Nodes are told apart: one that comes back while another goes leaves their number as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What there is of nodes and pools.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Supply {
+    all: All,
+    /// Addresses that nobody has.
+    free: u64,
+    /// Pods that have a node.
+    bound: usize,
+}
+
+/// What there is, whoever has taken how much of it: when it differs, something was away or came back. Nodes are told apart:
+/// one that comes back while another goes leaves their number as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct All {
     /// Nodes that take pods.
     nodes: u64,
     /// Nodes that the SR-IOV operator is done with.
@@ -103,13 +117,24 @@ impl Supply {
             .pools
             .values()
             .filter_map(|pool| pool.reading.as_ref().ok());
+        let pools = pools.filter(|pool| !pool.disabled && !pool.terminating);
+        let (addresses, free) = pools.fold((0_u64, 0_u64), |(size, free), pool| {
+            (size.saturating_add(pool.size), free.saturating_add(pool.free))
+        });
         Self {
-            nodes: told_apart(nodes.map(|(name, _)| name)),
-            settled: told_apart(states.map(|(name, _)| name)),
-            addresses: pools
-                .filter(|pool| !pool.disabled && !pool.terminating)
-                .fold(0, |sum, pool| sum.saturating_add(pool.size)),
+            all: All {
+                nodes: told_apart(nodes.map(|(name, _)| name)),
+                settled: told_apart(states.map(|(name, _)| name)),
+                addresses,
+            },
+            free,
+            bound: snapshot.bound.size(),
         }
+    }
+
+    /// Whether it is less of what pods take, and no more, that can be had than when there was `then`.
+    fn has_only_shrunk(&self, then: &Self) -> bool {
+        self.all == then.all && self.free <= then.free && self.bound >= then.bound
     }
 }
 
@@ -337,10 +362,15 @@ impl Book {
     /// moment ago, and nothing has come back since, looking for some again with every pod that is decided about would
     /// cost them all.
     pub(super) fn is_to_be_held(&mut self, gang: &GangRef, supply: Supply, now: Instant) -> bool {
-        let due = self
-            .tried
-            .get(gang)
-            .is_none_or(|(tried, then)| now.duration_since(*tried) >= TRY_AGAIN || *then != supply);
+        let due = self.tried.get_mut(gang).is_none_or(|(tried, then)| {
+            let waited = now.duration_since(*tried);
+            if waited < TRY_AGAIN && supply.has_only_shrunk(then) {
+                // The least there was: what comes back next is told from it.
+                *then = supply;
+                return false;
+            }
+            waited >= TRY_AT_ONCE || supply.all != then.all
+        });
         if due {
             self.tried.insert(gang.clone(), (now, supply));
         }
