@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::ledger::{Book, Ledger, Supply};
+use super::ledger::{Book, Ledger};
+use super::supply::Supply;
 use crate::decide::amounts::Amounts;
 use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::commitment::{Commitments, Place, Reserved};

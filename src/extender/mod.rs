@@ -18,6 +18,7 @@ pub mod nudge;
 mod preempt;
 pub mod sampling;
 pub mod stocktaking;
+mod supply;
 pub mod verify;
 
 pub use handler::{State, router};
