@@ -199,13 +199,7 @@ mod tests {
     use crate::decide::decision::decide;
     use crate::decide::policy::Tier;
     use crate::decide::testing::Cluster;
-    use crate::extender::ledger::Lifetimes;
-
-    const LIFETIMES: Lifetimes = Lifetimes {
-        hold: Duration::from_secs(30),
-        gang: Duration::from_mins(1),
-        reservation: Duration::from_mins(2),
-    };
+    use crate::extender::ledger::LIFETIMES;
 
     /// A gang of four, one of them bound, in the only leaf group: with its rest, three of four VFs are taken.
     fn begun(locality: &Locality) -> Cluster {

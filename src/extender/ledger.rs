@@ -463,6 +463,14 @@ impl Book {
     }
 }
 
+/// Those of the tests.
+#[cfg(test)]
+pub(super) const LIFETIMES: Lifetimes = Lifetimes {
+    hold: Duration::from_secs(30),
+    gang: Duration::from_mins(1),
+    reservation: Duration::from_mins(2),
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -470,12 +478,6 @@ mod tests {
     use crate::decide::names::NodeName;
     use crate::decide::pod::Phase;
     use crate::decide::testing;
-
-    const LIFETIMES: Lifetimes = Lifetimes {
-        hold: Duration::from_secs(30),
-        gang: Duration::from_mins(1),
-        reservation: Duration::from_mins(2),
-    };
 
     fn ledger() -> (Ledger, Arc<ArcSwap<ClusterSnapshot>>) {
         let published: Arc<ArcSwap<ClusterSnapshot>> = Arc::default();

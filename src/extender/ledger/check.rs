@@ -154,15 +154,8 @@ mod tests {
     use crate::decide::cluster::Map;
     use crate::decide::commitment::{Commitment, GangHold, Place};
     use crate::decide::testing;
-    use crate::extender::ledger::Lifetimes;
+    use crate::extender::ledger::LIFETIMES;
     use serde_json::json;
-    use std::time::Duration;
-
-    const LIFETIMES: Lifetimes = Lifetimes {
-        hold: Duration::from_secs(30),
-        gang: Duration::from_mins(1),
-        reservation: Duration::from_mins(2),
-    };
 
     fn gang() -> GangRef {
         GangRef {
