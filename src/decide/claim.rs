@@ -13,7 +13,7 @@ use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
 use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
-use super::naming::{Asker, At, demands, of_the_cluster};
+use super::naming::{Asker, At, beside, demands};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
 use super::pod::{Pod, PoolRequest};
@@ -195,12 +195,12 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
             .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
     }
     if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
-        let of_the_cluster = of_the_cluster(pod, list, &asking, snapshot, settings);
+        let beside = beside(pod, list, &asking, snapshot, settings);
         if addresses.is_empty() && !claim.kept.is_empty() {
             // Nothing is allocated, so that no more is asked of the list than that the agent can read it.
-            of_the_cluster.map(drop).or_else(unless_unreadable)?;
+            beside.map(drop).or_else(unless_unreadable)?;
         } else {
-            addresses.extend(of_the_cluster?);
+            addresses.extend(beside?);
             addresses.extend(allocated_again(pod, &claim.kept, snapshot, settings)?);
         }
     }

@@ -6,7 +6,7 @@ mod named;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(super) use self::listed::OF_THE_CLUSTER;
+pub(super) use self::listed::{OF_THE_CLUSTER, listed};
 use self::named::Named;
 pub(super) use self::named::names;
 use super::address::Family;
@@ -167,28 +167,29 @@ pub(super) fn demands(
     chosen(at, &choice, by_subnet, settings)
 }
 
-/// What the agent allocates for the cluster's own network because the pod's annotation lists it. That network's name is
-/// the agent's business, so a pool that is tied to networks is not counted on.
-pub(super) fn of_the_cluster(
+/// What the agent allocates for interfaces that ask Spiderpool for nothing, because the pod's annotation lists them. The
+/// name of such a network is the agent's business, so a pool that is tied to networks is not counted on.
+pub(super) fn beside(
     pod: &Pod,
     list: &[super::pod::InterfacePools],
     asking: &BTreeSet<InterfaceName>,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
-    let Some((interface, choice)) = listed::of_the_cluster(list, asking)? else {
-        return Ok(Vec::new());
-    };
-    if choice == PoolChoice::default() {
-        return Ok(Vec::new());
+    let mut demands = Vec::new();
+    for (interface, choice) in listed::beside(list, asking)? {
+        if *choice == PoolChoice::default() {
+            continue;
+        }
+        let at = At {
+            asker: Asker::of(pod),
+            interface: &interface,
+            network: &NetworkRef::new("", ""),
+            snapshot,
+        };
+        demands.extend(chosen(at, choice, false, settings)?);
     }
-    let at = At {
-        asker: Asker::of(pod),
-        interface: &interface,
-        network: &NetworkRef::new("", ""),
-        snapshot,
-    };
-    chosen(at, &choice, false, settings)
+    Ok(demands)
 }
 
 /// One address per family out of the pools that were chosen for an interface.

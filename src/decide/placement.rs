@@ -787,8 +787,8 @@ mod tests {
         let and = |more: InterfacePools| PoolRequest::PerInterface([&both[..], &[more]].concat());
         assert_eq!(
             with(and(item("net3", &["rail*"]))),
-            Err(Reason::PoolChoice),
-            "net3 does not ask"
+            Err(Reason::SameAddress),
+            "net3 asks for nothing, and takes from the pools of those that do"
         );
         assert_eq!(
             with(and(item("net1", &["rail*"]))),
@@ -808,6 +808,27 @@ mod tests {
             Err(Reason::SameAddress),
             "the cluster's own network takes from rail1, too"
         );
+    }
+
+    #[test]
+    fn an_interface_that_is_listed_takes_an_address_though_it_asks_for_none() {
+        let with = |free: u64| {
+            let cluster = Cluster::with_rails(1).node("n1", 8);
+            let cluster = cluster.pool_named("spare", |facts| facts.free = free);
+            let mut pod = cluster.pod("a");
+            let item = |interface: &str, pool: &str| InterfacePools {
+                interface: Some(interface.into()),
+                choice: PoolChoice {
+                    v4: vec![pool.to_owned()],
+                    v6: Vec::new(),
+                },
+            };
+            let listed = vec![item("net1", "rail0"), item("net7", "spare")];
+            pod.pools = Ok(PoolRequest::PerInterface(listed));
+            reason(&cluster, &pod)
+        };
+        assert!(with(1).is_ok());
+        assert_eq!(with(0), Err(Reason::PoolEmpty));
     }
 
     #[test]

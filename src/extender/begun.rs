@@ -16,6 +16,7 @@ use crate::decide::cluster::{ClusterSnapshot, Members};
 use crate::decide::commitment::{Commitments, Place, Reserved};
 use crate::decide::decision::decide_by;
 use crate::decide::names::{GangRef, NodeName, PodUid};
+use crate::decide::pod::Pod;
 use crate::decide::policy::Locality;
 use crate::decide::settings::Settings;
 use crate::decide::tier::{Domain, Tiers};
@@ -30,7 +31,7 @@ pub(super) fn hold_the_rest(
 ) {
     book.asked(now);
     trust_what_is_as_it_was(book, snapshot, settings);
-    // A pass over all nodes and pools, and only where a gang is short.
+    // A pass over all nodes and pools, and only where a gang that needs to be in one domain is short.
     let mut supply = None;
     for at in &snapshot.begun {
         let Some(members) = snapshot.gangs.get(at) else {
@@ -40,9 +41,12 @@ pub(super) fn hold_the_rest(
         if book.held_for(at) >= waiting && (waiting == 0 || !book.is_doubted(at)) {
             continue;
         }
+        let Some(pod) = first_that_waits(members, book, snapshot, settings) else {
+            continue;
+        };
         let supply = *supply.get_or_insert_with(|| Supply::of(snapshot));
         if book.is_to_be_held(at, supply, now) {
-            hold_one(ledger, book, members, waiting, snapshot, settings, now);
+            hold_one(ledger, book, pod, waiting, snapshot, settings, now);
         }
     }
 }
@@ -124,25 +128,28 @@ fn waiting(members: &Members, book: &Book) -> u32 {
     u32::try_from(waiting.count()).unwrap_or(u32::MAX)
 }
 
+/// The first of the gang's pods that wait without a promise, where they must be in one domain.
+fn first_that_waits<'a>(
+    members: &Members,
+    book: &Book,
+    snapshot: &'a ClusterSnapshot,
+    settings: &Settings,
+) -> Option<&'a Pod> {
+    let mut pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
+    let pod = pods.find(|pod| book.commitments().node_of(&pod.at.uid).is_none())?;
+    let locality = pod.gang.as_ref().ok()?.as_ref()?.locality.as_ref();
+    matches!(locality.unwrap_or(&settings.locality), Locality::Required(_)).then_some(pod)
+}
+
 fn hold_one(
     ledger: &Ledger,
     book: &mut Book,
-    members: &Members,
+    pod: &Pod,
     waiting: u32,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
     now: Instant,
 ) {
-    let pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
-    let mut pods = pods.filter(|pod| book.commitments().node_of(&pod.at.uid).is_none());
-    let Some(pod) = pods.next() else { return };
-    let Ok(Some(gang)) = &pod.gang else { return };
-    if !matches!(
-        gang.locality.as_ref().unwrap_or(&settings.locality),
-        Locality::Required(_)
-    ) {
-        return;
-    }
     let (surveys, commitments) = book.deciding();
     let everywhere = surveys.candidates(snapshot.nodes.keys().map(NodeName::as_str), snapshot, settings);
     let all = decide_by(surveys, pod, &everywhere, snapshot, commitments, settings).gang;

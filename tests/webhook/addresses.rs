@@ -211,6 +211,13 @@ async fn pools_for_each_interface() {
             ),
         ),
         (
+            "an interface that takes no address from Spiderpool beside those that do",
+            "t",
+            listed(
+                r#"[{"interface":"net1","ipv4":["rail0-pool"]},{"interface":"net2","ipv4":["rail1-pool"]},{"interface":"net7","ipv4":["common"]}]"#,
+            ),
+        ),
+        (
             "half by name",
             "t",
             listed(r#"[{"interface":"net1","ipv4":["common"]},{"ipv4":["rail1-pool"]}]"#),

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::decide::address::Family;
 use crate::decide::names::PoolName;
-use crate::decide::naming::{Asker, At, Candidates, Obstacle, Rule, candidates, choice};
+use crate::decide::naming::{
+    Asker, At, Candidates, OF_THE_CLUSTER, Obstacle, Rule, candidates, choice, listed,
+};
 use crate::decide::pod::{InterfacePools, PoolChoice};
 use crate::decide::reason::{ChoiceFault, Refusal};
 use crate::decide::supply::PoolSet;
@@ -25,6 +27,8 @@ pub(super) struct Pools<'a> {
     pub(super) demands: Vec<Candidates<'a>>,
     /// Interfaces that have none only for reasons that may pass, with the first of their pools.
     pub(super) closed: Vec<(InterfaceName, PoolName)>,
+    /// Interfaces that the pod's annotation lists, and that take no address from Spiderpool.
+    pub(super) idle: Vec<InterfaceName>,
 }
 
 /// An interface that Spiderpool gives addresses to.
@@ -56,13 +60,14 @@ impl Findings {
         if clients.is_empty() {
             return Pools::default();
         }
+        let mut pools = Pools::default();
         match &pod.pools {
             Err(problems) => {
                 self.extend(problems.clone());
                 return Pools::default();
             }
             Ok(PoolRequest::All(_)) if clients.len() > 1 => self.one_for_all(pod, clients.len()),
-            Ok(PoolRequest::PerInterface(list)) => self.list(list, clients),
+            Ok(PoolRequest::PerInterface(list)) => pools.idle = self.list(list, clients),
             Ok(_) => {}
         }
         let question = Question {
@@ -74,7 +79,6 @@ impl Findings {
             snapshot,
             settings,
         };
-        let mut pools = Pools::default();
         // Sets of pools that are equal begin with the same pool, which rarely happens: then only are they compared.
         let mut alike: BTreeMap<(Family, &PoolName), Vec<(usize, Sharer<'_>)>> = BTreeMap::new();
         for client in clients {
@@ -134,11 +138,11 @@ impl Findings {
         ));
     }
 
-    /// Whether `ippools` lists exactly the interfaces of Spiderpool: its first call asks for an address for every
-    /// element of the list. Whether `eth0` is one of them is up to the cluster's own network, which is not known here.
-    fn list(&mut self, list: &[InterfacePools], clients: &[Client<'_>]) {
+    /// Whether Spiderpool's agent can read `ippools`; returns the interfaces it lists that ask Spiderpool for nothing: the
+    /// agent takes an address for every element of the list. Whether `eth0` is one of them is up to the cluster's own
+    /// network, which is not known here.
+    fn list(&mut self, list: &[InterfacePools], clients: &[Client<'_>]) -> Vec<InterfaceName> {
         let at = || format!("pod annotation {}", annotation::IPAM_POOLS);
-        let names: Vec<&str> = clients.iter().map(|client| client.name.as_str()).collect();
         let n_named = list.iter().filter(|item| item.interface.is_some()).count();
         if n_named != 0 && n_named != list.len() {
             self.refuse(Problem::new(
@@ -147,20 +151,11 @@ impl Findings {
                 "an interface in every element, or in none",
                 "name the interface in every element",
             ));
-            return;
+            return Vec::new();
         }
-        let listed: Vec<String> = list
-            .iter()
-            .enumerate()
-            .map(|(position, item)| match (&item.interface, position) {
-                (Some(interface), _) => interface.to_string(),
-                (None, 0) => "eth0".to_owned(),
-                (None, position) => format!("net{position}"),
-            })
-            .collect();
         let mut seen = BTreeSet::new();
-        for interface in &listed {
-            if !seen.insert(interface) {
+        for (interface, _) in listed(list) {
+            if seen.contains(&interface) {
                 self.refuse(Problem::new(
                     at(),
                     format!("interface {interface} twice"),
@@ -168,23 +163,16 @@ impl Findings {
                     "write the pools of one interface into one element",
                 ));
             }
+            seen.insert(interface);
         }
         // A network that is not known yet may well be the one that makes such an interface.
-        let extra = seen
-            .into_iter()
-            .filter(|interface| interface.as_str() != "eth0" && !names.contains(&interface.as_str()));
-        let extra: Vec<&str> = extra.map(String::as_str).collect();
-        if !extra.is_empty() && !self.lacks_networks() {
-            self.refuse(Problem::new(
-                at(),
-                format!(
-                    "interface {}, which takes no address from Spiderpool",
-                    extra.join(", ")
-                ),
-                format!("exactly the pod's interfaces of Spiderpool: {}", names.join(", ")),
-                "take the other elements out",
-            ));
+        if self.lacks_networks() {
+            return Vec::new();
         }
+        seen.retain(|name| {
+            name.as_str() != OF_THE_CLUSTER && clients.iter().all(|client| client.name != *name)
+        });
+        seen.into_iter().collect()
     }
 
     /// Makes a problem of a refusal, unless it may pass; then one of the pools that are closed for now.

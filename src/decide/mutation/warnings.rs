@@ -59,6 +59,7 @@ pub(super) fn of_the_day(
     [
         full(pools),
         closed(pools),
+        idle(pools),
         mode_unknown(interfaces, snapshot),
         devices::warning(pod, needs, snapshot),
         old_fabric_data(snapshot, settings).filter(|_| !needs.is_empty()),
@@ -103,6 +104,17 @@ fn closed(pools: &Pools<'_>) -> Option<String> {
     Some(format!(
         "IP pool {pool} of interface {interface}{} is disabled, being deleted or for pods with other labels: the pod \
          waits until that changes",
+        and_more(others.len())
+    ))
+}
+
+/// Spiderpool takes an address for every interface that is listed.
+fn idle(pools: &Pools<'_>) -> Option<String> {
+    let (interface, others) = pools.idle.split_first()?;
+    Some(format!(
+        "{} lists interface {interface}{}, which takes no address from Spiderpool: an address of the pools listed for it is \
+         taken all the same, and nobody uses it; take the element out",
+        annotation::IPAM_POOLS,
         and_more(others.len())
     ))
 }

@@ -7,52 +7,53 @@ use std::collections::BTreeSet;
 use super::{ChoiceFault, InterfaceName, PoolChoice, Refusal};
 use crate::decide::pod::InterfacePools;
 
-/// The interface whose network is the cluster's own: `eth0` may be Spiderpool's although no network of the pod says so.
+/// The interface whose network is the cluster's own; what the first element is for where none names its interface.
 pub(in crate::decide) const OF_THE_CLUSTER: &str = "eth0";
 
 /// The element for an interface: by its name, or by position where none is named.
 pub(super) fn own(list: &[InterfacePools], interface: &InterfaceName) -> Result<PoolChoice, Refusal> {
-    named(list)
+    listed(list)
         .find(|(name, _)| name == interface)
         .map(|(_, item)| item.choice.clone())
         .ok_or_else(|| Refusal::PoolChoice(interface.clone(), ChoiceFault::NotListed))
 }
 
-/// The element for the cluster's own network, where there is one and none of the pod's own interfaces is meant by it.
+/// The elements for other interfaces than the pod's `own` of Spiderpool: the cluster's network on `eth0` may be
+/// Spiderpool's although no network of the pod says so, and any other takes an address that nobody uses.
 ///
 /// # Errors
-/// Elements that the agent does not take: some with an interface and some without, one interface twice, or one that
-/// takes no address from Spiderpool.
-pub(super) fn of_the_cluster(
-    list: &[InterfacePools],
+/// A list that the agent does not take: some elements with an interface and some without, or one interface twice.
+pub(super) fn beside<'a>(
+    list: &'a [InterfacePools],
     own: &BTreeSet<InterfaceName>,
-) -> Result<Option<(InterfaceName, PoolChoice)>, Refusal> {
+) -> Result<Vec<(InterfaceName, &'a PoolChoice)>, Refusal> {
     let fault = |name: &InterfaceName, fault| Err(Refusal::PoolChoice(name.clone(), fault));
-    let mut seen = BTreeSet::new();
-    let mut found = None;
     // Without names the first element is eth0's, and only its call gets an answer that the others can be told from.
     let by_position = list.iter().position(|item| item.interface.is_none());
     if by_position == Some(0) && !own.iter().any(|name| name.as_str() == OF_THE_CLUSTER) {
         return fault(&OF_THE_CLUSTER.into(), ChoiceFault::ByPosition);
     }
     let all_named = list.iter().all(|item| item.interface.is_some());
-    for (name, item) in named(list) {
+    let mut seen = BTreeSet::new();
+    let mut beside = Vec::new();
+    for (name, item) in listed(list) {
         if item.interface.is_some() != all_named {
             return fault(&name, ChoiceFault::NamedInPart);
         }
         if !seen.insert(name.clone()) {
             return fault(&name, ChoiceFault::ListedTwice);
         }
-        if name.as_str() == OF_THE_CLUSTER && !own.contains(&name) {
-            found = Some((name, item.choice.clone()));
-        } else if !own.contains(&name) {
-            return fault(&name, ChoiceFault::NotAsking);
+        if !own.contains(&name) {
+            beside.push((name, &item.choice));
         }
     }
-    Ok(found)
+    Ok(beside)
 }
 
-fn named(list: &[InterfacePools]) -> impl Iterator<Item = (InterfaceName, &InterfacePools)> {
+/// The elements, each with its interface: the one it names, or by its position.
+pub(in crate::decide) fn listed(
+    list: &[InterfacePools],
+) -> impl Iterator<Item = (InterfaceName, &InterfacePools)> {
     list.iter().zip(0_u32..).map(|(item, position)| {
         let by_position = || match position {
             0 => OF_THE_CLUSTER.into(),

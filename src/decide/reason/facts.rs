@@ -14,8 +14,6 @@ pub enum ChoiceFault {
     Twice(PoolName),
     /// `ippools` lists other interfaces, but not this one.
     NotListed,
-    /// `ippools` lists this one, which takes no address from Spiderpool.
-    NotAsking,
     /// `ippools` lists this one twice.
     ListedTwice,
     /// The elements of `ippools` name no interface, so the first is for `eth0`, which is not known to be Spiderpool's.
@@ -81,9 +79,6 @@ impl fmt::Display for ChoiceFault {
             Self::NotListed => {
                 f.write_str("annotation ipam.spidernet.io/ippools lists other interfaces, but not this one")
             }
-            Self::NotAsking => f.write_str(
-                "annotation ipam.spidernet.io/ippools lists it, and it takes no address from Spiderpool",
-            ),
             Self::ListedTwice => f.write_str("annotation ipam.spidernet.io/ippools lists it twice"),
             Self::ByPosition => f.write_str(
                 "the elements of annotation ipam.spidernet.io/ippools name no interface, which works only where \
