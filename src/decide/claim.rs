@@ -13,7 +13,7 @@ use super::address::Family;
 use super::amounts::Amounts;
 use super::cluster::ClusterSnapshot;
 use super::names::{GangRef, InterfaceName, NetworkRef, PodRef, PoolName, ResourceName};
-use super::naming::{Asker, At, beside, demands};
+use super::naming::{Asker, At, Own, beside, demands};
 use super::network::{Attachment, Ipam, Plugin, Selection};
 use super::node::{Node, PfFault};
 use super::pod::{Pod, PoolRequest};
@@ -93,8 +93,20 @@ pub struct Demand {
     pub family: Family,
     /// Every pool this pod may take it from on some node, in order of name; never empty.
     pub candidates: Vec<Arc<Pool>>,
-    /// Which of them it is on a node is settled there, by the PF's own subnet (`match_master_subnet`).
-    pub by_subnet: bool,
+    /// What keeps it from being another interface's, too.
+    pub apart: Apart,
+}
+
+/// What keeps one address of a pod apart from another: Spiderpool gives a pod that holds an address of a pool the same one
+/// again, whatever the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// Pools of its own.
+    Pools,
+    /// The PF's own subnet settles on the node which of several pools it is (`match_master_subnet`).
+    Subnets,
+    /// Nothing: the interface is only listed, and nobody uses its address.
+    Nothing,
 }
 
 impl Demand {
@@ -111,6 +123,12 @@ impl Demand {
             })
             .map(|pool| pool.name.clone())
             .collect()
+    }
+
+    /// Whether wherever the `other` address of the pod comes from, it is one for this demand, too.
+    fn goes_with(&self, other: &Self) -> bool {
+        let own = |pool: &Arc<Pool>| self.candidates.iter().any(|own| own.name == pool.name);
+        self.apart == Apart::Nothing && other.candidates.iter().all(own)
     }
 
     /// Whether the answer of [`Demand::on`] depends on the node.
@@ -154,13 +172,15 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
     let mut addresses: Vec<Demand> = Vec::new();
     let mut networked = BTreeSet::new();
     let mut numbered: BTreeMap<ResourceName, Option<u32>> = BTreeMap::new();
-    let mut asking = BTreeSet::new();
+    let mut own = BTreeMap::new();
     let mut keeping = Keeping::of(pod, snapshot);
     for (interface, selection) in interfaces(pod)? {
         let attachment = attachment(selection, snapshot)?;
-        if matches!(attachment.ipam, Ipam::Spiderpool { .. }) {
-            asking.insert(interface.clone());
-        }
+        let is = Own {
+            network: &selection.network,
+            asks: matches!(attachment.ipam, Ipam::Spiderpool { .. }),
+        };
+        own.insert(interface.clone(), is);
         if let Some(resource) = &attachment.resource {
             networked.insert(resource.clone());
             if let Some(need) = claim.vfs.get_mut(resource) {
@@ -194,13 +214,17 @@ pub fn claim(pod: &Pod, snapshot: &ClusterSnapshot, settings: &Settings) -> Resu
             .kept
             .extend(kept.into_iter().map(|pool| (interface.clone(), pool)));
     }
-    if let (Ok(PoolRequest::PerInterface(list)), false) = (&pod.pools, asking.is_empty()) {
-        let beside = beside(pod, list, &asking, snapshot, settings);
+    if let (Ok(PoolRequest::PerInterface(list)), true) = (&pod.pools, own.values().any(|own| own.asks)) {
+        let beside = beside(pod, list, &own, snapshot, settings);
         if addresses.is_empty() && !claim.kept.is_empty() {
             // Nothing is allocated, so that no more is asked of the list than that the agent can read it.
             beside.map(drop).or_else(unless_unreadable)?;
         } else {
-            addresses.extend(beside?);
+            for demand in beside? {
+                if !addresses.iter().any(|other| demand.goes_with(other)) {
+                    addresses.push(demand);
+                }
+            }
             addresses.extend(allocated_again(pod, &claim.kept, snapshot, settings)?);
         }
     }

@@ -224,7 +224,7 @@ fn complete(
     let nodes = findings.nodes(pod, &interfaces, default_network);
     findings.links(&interfaces);
     let clients = pools::clients(pod, &interfaces, snapshot);
-    let pools = findings.pools(pod, &clients, snapshot, settings);
+    let pools = findings.pools(pod, &interfaces, &clients, snapshot, settings);
     findings.pod(pod, &interfaces, &needs, settings);
     findings.devices(pod, &needs, snapshot);
     let target = findings.target(pod, policy, &needs, settings);

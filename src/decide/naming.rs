@@ -3,14 +3,14 @@
 mod listed;
 mod named;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) use self::listed::{OF_THE_CLUSTER, listed};
 use self::named::Named;
 pub(super) use self::named::names;
 use super::address::Family;
-use super::claim::Demand;
+use super::claim::{Apart, Demand};
 use super::cluster::ClusterSnapshot;
 use super::names::{InterfaceName, NamespaceName, NetworkRef, PoolName};
 use super::network::{Attachment, Ipam};
@@ -40,6 +40,15 @@ impl<'a> Asker<'a> {
             pools: &pod.pools,
         }
     }
+}
+
+/// An interface of the pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own<'a> {
+    /// Its network.
+    pub(super) network: &'a NetworkRef,
+    /// It takes its address from Spiderpool.
+    pub(super) asks: bool,
 }
 
 /// What named the pools of an interface, in Spiderpool's order of precedence.
@@ -163,31 +172,40 @@ pub(super) fn demands(
     let Some((_, choice)) = choice(at.asker, at.interface, &attachment.ipam, at.snapshot)? else {
         return Ok(Vec::new());
     };
-    let by_subnet = matches!(attachment.ipam, Ipam::Spiderpool { by_subnet: true, .. });
-    chosen(at, &choice, by_subnet, settings)
+    let apart = match attachment.ipam {
+        Ipam::Spiderpool { by_subnet: true, .. } => Apart::Subnets,
+        _ => Apart::Pools,
+    };
+    chosen(at, &choice, apart, settings)
 }
 
 /// What the agent allocates for interfaces that ask Spiderpool for nothing, because the pod's annotation lists them. The
-/// name of such a network is the agent's business, so a pool that is tied to networks is not counted on.
+/// name of the cluster's network is the agent's business, so a pool that is tied to networks is not counted on for it.
 pub(super) fn beside(
     pod: &Pod,
     list: &[super::pod::InterfacePools],
-    asking: &BTreeSet<InterfaceName>,
+    own: &BTreeMap<InterfaceName, Own<'_>>,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
+    let unknown = NetworkRef::new("", "");
     let mut demands = Vec::new();
-    for (interface, choice) in listed::beside(list, asking)? {
+    for (interface, choice) in listed::beside(list, own)? {
         if *choice == PoolChoice::default() {
             continue;
         }
         let at = At {
             asker: Asker::of(pod),
             interface: &interface,
-            network: &NetworkRef::new("", ""),
+            network: own.get(&interface).map_or(&unknown, |own| own.network),
             snapshot,
         };
-        demands.extend(chosen(at, choice, false, settings)?);
+        let apart = if interface.as_str() == OF_THE_CLUSTER {
+            Apart::Pools
+        } else {
+            Apart::Nothing
+        };
+        demands.extend(chosen(at, choice, apart, settings)?);
     }
     Ok(demands)
 }
@@ -196,14 +214,14 @@ pub(super) fn beside(
 fn chosen(
     at: At<'_>,
     choice: &PoolChoice,
-    by_subnet: bool,
+    apart: Apart,
     settings: &Settings,
 ) -> Result<Vec<Demand>, Refusal> {
     let demand = |candidates: Candidates<'_>| Demand {
         interface: at.interface.clone(),
         family: candidates.family,
         candidates: candidates.pools().cloned().collect(),
-        by_subnet,
+        apart,
     };
     Ok(candidates(at, choice, settings)?
         .into_iter()

@@ -787,8 +787,8 @@ mod tests {
         let and = |more: InterfacePools| PoolRequest::PerInterface([&both[..], &[more]].concat());
         assert_eq!(
             with(and(item("net3", &["rail*"]))),
-            Err(Reason::SameAddress),
-            "net3 asks for nothing, and takes from the pools of those that do"
+            Err(Reason::PoolChoice),
+            "there is no net3"
         );
         assert_eq!(
             with(and(item("net1", &["rail*"]))),
@@ -812,23 +812,28 @@ mod tests {
 
     #[test]
     fn an_interface_that_is_listed_takes_an_address_though_it_asks_for_none() {
-        let with = |free: u64| {
-            let cluster = Cluster::with_rails(1).node("n1", 8);
+        let with = |pools: &[&str], free: u64| {
+            let cluster = Cluster::with_rails(2).node("n1", 8);
             let cluster = cluster.pool_named("spare", |facts| facts.free = free);
+            let cluster = cluster.network(1, |network| network.ipam = Ipam::Unlimited);
             let mut pod = cluster.pod("a");
-            let item = |interface: &str, pool: &str| InterfacePools {
+            let item = |interface: &str, pools: &[&str]| InterfacePools {
                 interface: Some(interface.into()),
                 choice: PoolChoice {
-                    v4: vec![pool.to_owned()],
+                    v4: pools.iter().map(|pool| (*pool).to_owned()).collect(),
                     v6: Vec::new(),
                 },
             };
-            let listed = vec![item("net1", "rail0"), item("net7", "spare")];
+            let listed = vec![item("net1", &["rail0"]), item("net2", pools)];
             pod.pools = Ok(PoolRequest::PerInterface(listed));
             reason(&cluster, &pod)
         };
-        assert!(with(1).is_ok());
-        assert_eq!(with(0), Err(Reason::PoolEmpty));
+        assert!(with(&["spare"], 1).is_ok());
+        assert_eq!(with(&["spare"], 0), Err(Reason::PoolEmpty));
+        assert!(
+            with(&["rail0", "spare"], 0).is_ok(),
+            "the address of net1 is one for net2, too"
+        );
     }
 
     #[test]

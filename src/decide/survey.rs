@@ -12,7 +12,7 @@ pub use self::standing::Counting;
 pub(super) use self::standing::{Class, Standing, pools_on, sets_of, slots, use_of, vfs};
 
 use super::amounts::Amounts;
-use super::claim::{Claim, Claims, Demand, VfNeed};
+use super::claim::{Apart, Claim, Claims, Demand, VfNeed};
 use super::cluster::ClusterSnapshot;
 use super::fitness::modes_told;
 use super::names::{InterfaceName, NetworkRef, NodeName, PoolName, ResourceName};
@@ -70,7 +70,7 @@ struct Shape {
     needs: NodeNeeds,
     vfs: BTreeMap<ResourceName, VfNeed>,
     exclusive: Option<NetworkRef>,
-    demands: Vec<(InterfaceName, bool, Vec<PoolName>)>,
+    demands: Vec<(InterfaceName, Apart, Vec<PoolName>)>,
 }
 
 /// The values of some labels on a node.
@@ -194,14 +194,14 @@ impl Shape {
             vfs: claim.vfs.clone(),
             exclusive: claim.exclusive.clone(),
             demands: demands
-                .map(|demand| (demand.interface.clone(), demand.by_subnet, pools(demand)))
+                .map(|demand| (demand.interface.clone(), demand.apart, pools(demand)))
                 .collect(),
         }
     }
 
     fn is_of(&self, claim: &Claim) -> bool {
-        let alike = |((interface, by_subnet, pools), demand): (&(_, _, Vec<PoolName>), &Demand)| {
-            (interface, *by_subnet) == (&demand.interface, demand.by_subnet)
+        let alike = |((interface, apart, pools), demand): (&(_, _, Vec<PoolName>), &Demand)| {
+            (interface, *apart) == (&demand.interface, demand.apart)
                 && pools.iter().eq(demand.candidates.iter().map(|pool| &pool.name))
         };
         (&self.takes, &self.vfs, &self.exclusive) == (&claim.takes, &claim.vfs, &claim.exclusive)

@@ -182,7 +182,7 @@ async fn pools_for_each_interface() {
     let listed = |list: &str| rails(&[(POOLS, list)]);
     let cases: Vec<Case> = vec![
         (
-            "an interface is missing, another is no interface of Spiderpool's",
+            "an interface is missing, another is none of the pod's",
             "t",
             listed(r#"[{"interface":"net1","ipv4":["common"]},{"interface":"net7","ipv4":["common"]}]"#),
         ),
@@ -213,8 +213,12 @@ async fn pools_for_each_interface() {
         (
             "an interface that takes no address from Spiderpool beside those that do",
             "t",
-            listed(
-                r#"[{"interface":"net1","ipv4":["rail0-pool"]},{"interface":"net2","ipv4":["rail1-pool"]},{"interface":"net7","ipv4":["common"]}]"#,
+            own(
+                "fabric/rail0,fabric/pkey-unread",
+                &[(
+                    POOLS,
+                    r#"[{"interface":"net1","ipv4":["rail0-pool"]},{"interface":"net2","ipv4":["common"]}]"#,
+                )],
             ),
         ),
         (

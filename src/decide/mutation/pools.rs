@@ -53,6 +53,7 @@ impl Findings {
     pub(super) fn pools<'a>(
         &mut self,
         pod: &'a PodFacts,
+        interfaces: &[Interface<'_>],
         clients: &'a [Client<'a>],
         snapshot: &'a ClusterSnapshot,
         settings: &'a Settings,
@@ -67,7 +68,7 @@ impl Findings {
                 return Pools::default();
             }
             Ok(PoolRequest::All(_)) if clients.len() > 1 => self.one_for_all(pod, clients.len()),
-            Ok(PoolRequest::PerInterface(list)) => pools.idle = self.list(list, clients),
+            Ok(PoolRequest::PerInterface(list)) => pools.idle = self.list(list, interfaces, clients),
             Ok(_) => {}
         }
         let question = Question {
@@ -141,7 +142,12 @@ impl Findings {
     /// Whether Spiderpool's agent can read `ippools`; returns the interfaces it lists that ask Spiderpool for nothing: the
     /// agent takes an address for every element of the list. Whether `eth0` is one of them is up to the cluster's own
     /// network, which is not known here.
-    fn list(&mut self, list: &[InterfacePools], clients: &[Client<'_>]) -> Vec<InterfaceName> {
+    fn list(
+        &mut self,
+        list: &[InterfacePools],
+        interfaces: &[Interface<'_>],
+        clients: &[Client<'_>],
+    ) -> Vec<InterfaceName> {
         let at = || format!("pod annotation {}", annotation::IPAM_POOLS);
         let n_named = list.iter().filter(|item| item.interface.is_some()).count();
         if n_named != 0 && n_named != list.len() {
@@ -172,7 +178,25 @@ impl Findings {
         seen.retain(|name| {
             name.as_str() != OF_THE_CLUSTER && clients.iter().all(|client| client.name != *name)
         });
-        seen.into_iter().collect()
+        let is_there = |name: &InterfaceName| interfaces.iter().any(|own| own.name == *name);
+        let (idle, nowhere): (Vec<_>, Vec<_>) = seen.into_iter().partition(is_there);
+        if !nowhere.is_empty() {
+            let joined = |names: Vec<&InterfaceName>| {
+                let names: Vec<&str> = names.into_iter().map(InterfaceName::as_str).collect();
+                names.join(", ")
+            };
+            let there = interfaces.iter().map(|own| &own.name).collect();
+            self.refuse(Problem::new(
+                at(),
+                format!(
+                    "interface {}, which the pod does not have",
+                    joined(nowhere.iter().collect())
+                ),
+                format!("interfaces of the pod: {}", joined(there)),
+                "take the element out, or correct its interface",
+            ));
+        }
+        idle
     }
 
     /// Makes a problem of a refusal, unless it may pass; then one of the pools that are closed for now.

@@ -2,9 +2,9 @@
 //! the pod's interfaces asks, whether or not they are for an interface that asks, and fails for all if one cannot be
 //! served (`pkg/ipam/utils.go`, `validateAndMutateMultipleNICAnnotations`; tried against the agent itself).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ChoiceFault, InterfaceName, PoolChoice, Refusal};
+use super::{ChoiceFault, InterfaceName, Own, PoolChoice, Refusal};
 use crate::decide::pod::InterfacePools;
 
 /// The interface whose network is the cluster's own; what the first element is for where none names its interface.
@@ -18,19 +18,24 @@ pub(super) fn own(list: &[InterfacePools], interface: &InterfaceName) -> Result<
         .ok_or_else(|| Refusal::PoolChoice(interface.clone(), ChoiceFault::NotListed))
 }
 
-/// The elements for other interfaces than the pod's `own` of Spiderpool: the cluster's network on `eth0` may be
-/// Spiderpool's although no network of the pod says so, and any other takes an address that nobody uses.
+/// The elements for interfaces that do not ask Spiderpool: the cluster's network on `eth0` may be Spiderpool's although no
+/// network of the pod says so, and any other of the pod's takes an address that nobody uses.
 ///
 /// # Errors
-/// A list that the agent does not take: some elements with an interface and some without, or one interface twice.
+/// A list that the agent does not take: some elements with an interface and some without, one interface twice, or one
+/// that the pod does not have.
 pub(super) fn beside<'a>(
     list: &'a [InterfacePools],
-    own: &BTreeSet<InterfaceName>,
+    own: &BTreeMap<InterfaceName, Own<'_>>,
 ) -> Result<Vec<(InterfaceName, &'a PoolChoice)>, Refusal> {
     let fault = |name: &InterfaceName, fault| Err(Refusal::PoolChoice(name.clone(), fault));
     // Without names the first element is eth0's, and only its call gets an answer that the others can be told from.
     let by_position = list.iter().position(|item| item.interface.is_none());
-    if by_position == Some(0) && !own.iter().any(|name| name.as_str() == OF_THE_CLUSTER) {
+    if by_position == Some(0)
+        && !own
+            .iter()
+            .any(|(name, own)| own.asks && name.as_str() == OF_THE_CLUSTER)
+    {
         return fault(&OF_THE_CLUSTER.into(), ChoiceFault::ByPosition);
     }
     let all_named = list.iter().all(|item| item.interface.is_some());
@@ -43,8 +48,10 @@ pub(super) fn beside<'a>(
         if !seen.insert(name.clone()) {
             return fault(&name, ChoiceFault::ListedTwice);
         }
-        if !own.contains(&name) {
-            beside.push((name, &item.choice));
+        match own.get(&name) {
+            Some(own) if own.asks => {}
+            None if name.as_str() != OF_THE_CLUSTER => return fault(&name, ChoiceFault::NoInterface),
+            _ => beside.push((name, &item.choice)),
         }
     }
     Ok(beside)

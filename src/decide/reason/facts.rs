@@ -14,6 +14,8 @@ pub enum ChoiceFault {
     Twice(PoolName),
     /// `ippools` lists other interfaces, but not this one.
     NotListed,
+    /// `ippools` lists this one, which the pod does not have.
+    NoInterface,
     /// `ippools` lists this one twice.
     ListedTwice,
     /// The elements of `ippools` name no interface, so the first is for `eth0`, which is not known to be Spiderpool's.
@@ -79,6 +81,9 @@ impl fmt::Display for ChoiceFault {
             Self::NotListed => {
                 f.write_str("annotation ipam.spidernet.io/ippools lists other interfaces, but not this one")
             }
+            Self::NoInterface => f.write_str(
+                "annotation ipam.spidernet.io/ippools lists it, and the pod has no such interface",
+            ),
             Self::ListedTwice => f.write_str("annotation ipam.spidernet.io/ippools lists it twice"),
             Self::ByPosition => f.write_str(
                 "the elements of annotation ipam.spidernet.io/ippools name no interface, which works only where \

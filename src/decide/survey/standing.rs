@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decide::amounts::{Amounts, ONE};
-use crate::decide::claim::Claim;
+use crate::decide::claim::{Apart, Claim};
 use crate::decide::cluster::ClusterSnapshot;
 use crate::decide::feeds::Feeds;
 use crate::decide::fitness::{fitness, in_place, is_by_claims};
@@ -195,26 +195,28 @@ pub(in crate::decide) fn pools_on(
     claim: &Claim,
     node: &Node,
 ) -> Result<Vec<(InterfaceName, PoolSet)>, Refusal> {
-    // By whom, and whether it is the PF's subnet that settles which of several it is.
     let kept = claim.kept.iter();
-    let mut seen: BTreeMap<PoolName, (&InterfaceName, bool)> = kept
-        .map(|(interface, pool)| (pool.name.clone(), (interface, false)))
+    let mut seen: BTreeMap<PoolName, (&InterfaceName, Apart)> = kept
+        .map(|(interface, pool)| (pool.name.clone(), (interface, Apart::Pools)))
         .collect();
-    let mut pools = Vec::with_capacity(claim.demands.len());
+    let mut pools: Vec<(InterfaceName, PoolSet)> = Vec::with_capacity(claim.demands.len());
     for demand in claim.demands.iter() {
         let set = demand.on(node);
         if set.is_empty() {
             let elsewhere = demand.candidates.iter().map(|pool| pool.name.clone()).collect();
             return Err(Refusal::PoolNotForNode(demand.interface.clone(), elsewhere));
         }
+        let goes_with = |(_, other): &(_, PoolSet)| other.iter().all(|pool| set.contains(pool));
+        if demand.apart == Apart::Nothing && pools.iter().any(goes_with) {
+            continue;
+        }
         // Pools made from a subnet are one for each interface.
         for pool in set.iter().filter(|pool| !pool.is_of_subnet()) {
-            // Spiderpool gives a pod that holds an address of a pool the same one again, whatever the interface; of
-            // several pools it tries that one first or last, as it happens. Where PFs are in subnets of their own,
-            // those keep the interfaces apart.
-            let own = (&demand.interface, demand.by_subnet);
-            if let Some((other, by_subnet)) = seen.insert(pool.clone(), own)
-                && !(demand.by_subnet && by_subnet && set.len() > 1)
+            // Of several pools, the one that the pod has an address of is tried first or last, as it happens. Where PFs
+            // are in subnets of their own, those keep the interfaces apart.
+            let own = (&demand.interface, demand.apart);
+            if let Some((other, apart)) = seen.insert(pool.clone(), own)
+                && !([demand.apart, apart] == [Apart::Subnets; 2] && set.len() > 1)
             {
                 return Err(Refusal::SameAddress(
                     other.clone(),

@@ -8,8 +8,9 @@
 //! keep (`returning`).
 //!
 //! A yes must never be wrong. A no may be wrong only where Spiderpool itself settles it by chance: between pools that
-//! several addresses can come from, it has no order that can be relied on. And one no is ours on purpose: an address
-//! that is kept is of no use on a node that its pool is not for, although Spiderpool gives it there.
+//! several addresses can come from, it has no order that can be relied on. And two noes are ours on purpose: an address
+//! that is kept is of no use on a node that its pool is not for, although Spiderpool gives it there; and where `eth0` is
+//! listed, it may be Spiderpool's, and must not get the address of another interface.
 
 mod outcome;
 mod returning;
@@ -27,7 +28,7 @@ use http_body_util::BodyExt as _;
 use pointsman::cluster::convert;
 use pointsman::cluster::index::Index;
 use pointsman::decide::claim::claim;
-use pointsman::decide::names::{NodeName, PodRef, PoolName};
+use pointsman::decide::names::{InterfaceName, NodeName, PodRef, PoolName};
 use pointsman::decide::reason::Reason;
 use pointsman::decide::settings::Settings;
 use pointsman::extender::bind::{BindError, Binder, Binding};
@@ -79,7 +80,7 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
         assert!(
             wrong_yes.is_empty(),
             "promised and not kept: {}",
-            told(&wrong_yes)
+            told(&wrong_yes, &outcomes)
         );
         let wrong_no: Vec<_> = outcomes.iter().filter(|outcome| outcome.wrong_no()).collect();
         let unexplained: Vec<_> = wrong_no
@@ -91,7 +92,7 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
         assert!(
             unexplained.is_empty(),
             "refused without need: {}",
-            told(&unexplained)
+            told(&unexplained, &outcomes)
         );
         let refused = outcomes
             .iter()
@@ -106,7 +107,7 @@ fn what_we_say_of_a_pods_addresses_is_what_the_real_agent_does() {
         assert!(
             wrong_no.len() * 20 <= outcomes.len(),
             "more than one in twenty: {}",
-            told(&wrong_no)
+            told(&wrong_no, &outcomes)
         );
     });
 }
@@ -290,7 +291,7 @@ impl Trial {
     }
 
     /// The pools that each of the pod's addresses can come from.
-    fn sets(&self, pod: &Value, node: &str) -> Vec<BTreeSet<PoolName>> {
+    fn sets(&self, pod: &Value, node: &str) -> Vec<OfInterface> {
         let snapshot = self.index.published().load_full();
         let pod = convert::pod::pod(&serde_json::from_value(pod.clone()).unwrap(), &self.settings);
         let Some(node) = snapshot.nodes.get(&NodeName::from(node)) else {
@@ -302,11 +303,11 @@ impl Trial {
                 let kept = claim
                     .kept
                     .iter()
-                    .map(|(_, pool)| BTreeSet::from([pool.name.clone()]));
+                    .map(|(interface, pool)| (interface.clone(), BTreeSet::from([pool.name.clone()])));
                 let sets = claim
                     .demands
                     .iter()
-                    .map(|demand| demand.on(node).into_iter().collect());
+                    .map(|demand| (demand.interface.clone(), demand.on(node).into_iter().collect()));
                 sets.chain(kept).collect()
             },
         )
@@ -316,7 +317,9 @@ impl Trial {
     async fn try_out(&self, said: &Said, burst: bool) -> Outcome {
         let agent = self.addresses(said).await;
         let for_another_node = said.refused.as_deref() == Some(Reason::PoolNotForNode.text());
-        let on_purpose = for_another_node && said.again.as_ref().is_some_and(|again| again.astray);
+        let same_address = said.refused.as_deref() == Some(Reason::SameAddress.text());
+        let on_purpose = (for_another_node && said.again.as_ref().is_some_and(|again| again.astray))
+            || (same_address && said.shares_with_the_clusters_network());
         if said.refused.is_some() {
             self.remove(said).await;
         }
@@ -420,13 +423,16 @@ fn is_a_race(problem: &str) -> bool {
     .any(|race| problem.contains(race))
 }
 
+/// The pools that an address of an interface can come from.
+type OfInterface = (InterfaceName, BTreeSet<PoolName>);
+
 /// A pod, and what the extender said of it.
 struct Said {
     pod: Value,
     interfaces: Vec<Interface>,
     refused: Option<String>,
     /// For each address, the pools it can come from; of one that is kept, its own.
-    sets: Vec<BTreeSet<PoolName>>,
+    sets: Vec<OfInterface>,
     /// Of a pod that has come back.
     again: Option<Again>,
 }
@@ -439,10 +445,24 @@ impl Said {
     /// Whether two of the pod's own addresses can come from pools that overlap, and one of them from several: which
     /// they come from is then settled by the order in which Spiderpool tries them.
     fn is_settled_by_chance(&self) -> bool {
-        let overlaps = |(at, set): (usize, &BTreeSet<PoolName>)| {
+        self.overlaps(|one, other| one.1.len() + other.1.len() > 2)
+    }
+
+    /// Whether the list of the pod gives `eth0` the pools of another interface; no pod here has a network of its own on
+    /// it.
+    fn shares_with_the_clusters_network(&self) -> bool {
+        self.overlaps(|one, other| {
+            [one, other]
+                .iter()
+                .any(|(interface, _)| interface.as_str() == "eth0")
+        })
+    }
+
+    fn overlaps(&self, is_meant: impl Fn(&OfInterface, &OfInterface) -> bool) -> bool {
+        let mut all = self.sets.iter().enumerate();
+        all.any(|(at, one)| {
             let mut rest = self.sets.iter().skip(at + 1);
-            rest.any(|other| set.len() + other.len() > 2 && !set.is_disjoint(other))
-        };
-        self.sets.iter().enumerate().any(overlaps)
+            rest.any(|other| !one.1.is_disjoint(&other.1) && is_meant(one, other))
+        })
     }
 }

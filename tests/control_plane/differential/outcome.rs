@@ -22,10 +22,22 @@ pub(super) struct Outcome {
 
 pub(super) type Addresses = BTreeMap<String, Vec<String>>;
 
-/// Several outcomes as lines.
-pub(super) fn told(outcomes: &[&Outcome]) -> String {
-    let line = |outcome: &&Outcome| {
-        let Outcome {
+/// Several outcomes as lines, each with what came before and after it in its world.
+pub(super) fn told(outcomes: &[&Outcome], all: &[Outcome]) -> String {
+    let with_its_world = |outcome: &&Outcome| {
+        let world = outcome.pod.split('/').next().unwrap();
+        let there = all
+            .iter()
+            .filter(|other| other.pod.split('/').next() == Some(world));
+        let there: String = there.map(|other| format!("\n    {}", other.line())).collect();
+        format!("\n- {}\n  in its world:{there}", outcome.line())
+    };
+    outcomes.iter().map(with_its_world).collect()
+}
+
+impl Outcome {
+    fn line(&self) -> String {
+        let Self {
             pod,
             burst,
             refused,
@@ -33,15 +45,12 @@ pub(super) fn told(outcomes: &[&Outcome]) -> String {
             by_chance,
             on_purpose: _,
             again,
-        } = outcome;
+        } = self;
         format!(
-            "\n- {pod}\n  said: {refused:?}; the agent: {agent:?}; in a burst: {burst}; by chance: {by_chance}; {again:?}"
+            "{pod}; said: {refused:?}; the agent: {agent:?}; in a burst: {burst}; by chance: {by_chance}; {again:?}"
         )
-    };
-    outcomes.iter().map(line).collect()
-}
+    }
 
-impl Outcome {
     pub(super) fn wrong_yes(&self) -> bool {
         self.refused.is_none() && self.agent.is_err()
     }
