@@ -8,7 +8,8 @@
 //! keep (`returning`).
 //!
 //! A yes must never be wrong. A no may be wrong only where Spiderpool itself settles it by chance: between pools that
-//! several addresses can come from, it has no order that can be relied on. And two noes are ours on purpose: an address
+//! several addresses can come from, it has no order that can be relied on, and what it allocated for a pod that it then
+//! failed it takes back at some later time. And two noes are ours on purpose: an address
 //! that is kept is of no use on a node that its pool is not for, although Spiderpool gives it there; and where `eth0` is
 //! listed, it may be Spiderpool's, and must not get the address of another interface.
 
@@ -16,7 +17,7 @@ mod outcome;
 mod returning;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +209,7 @@ impl Trial {
             }
             pools.push(at);
         }
-        self.refresh(&pools).await;
+        let mut records = self.refresh(&pools).await;
 
         let mut outcomes = Vec::new();
         let mut stayed = Vec::new();
@@ -216,12 +217,12 @@ impl Trial {
         let first = pods.by_ref().take(ONE_BY_ONE);
         for (pod, made) in futures::future::join_all(first.map(|made| self.raise(&name, made))).await {
             let said = self.ask(pod, made.interfaces).await;
-            let outcome = self.try_out(&said, false).await;
+            let outcome = self.try_out(&said, &records, false).await;
             if let (Some(again), None, Ok(had)) = (made.again, &outcome.refused, &outcome.agent) {
                 stayed.push(Stayed::new(said, *again, had.clone()));
             }
             outcomes.push(outcome);
-            self.refresh(&pools).await;
+            records = self.refresh(&pools).await;
         }
         if !stayed.is_empty() || !world.meanwhile.is_nothing() {
             let returned = self.return_all(&name, stayed, &pools, world.meanwhile).await;
@@ -232,24 +233,29 @@ impl Trial {
             burst.push(self.say(&name, made).await);
         }
         let (refused, fits): (Vec<_>, Vec<_>) = burst.into_iter().partition(|said| said.refused.is_some());
-        let kept = fits.iter().map(|said| self.try_out(said, true));
+        let kept = fits.iter().map(|said| self.try_out(said, &records, true));
         outcomes.extend(futures::future::join_all(kept).await);
         // Who was refused is asked about again when the promises to the others have become records.
         for said in refused {
-            self.refresh(&pools).await;
+            let records = self.refresh(&pools).await;
             let said = self.ask(said.pod, said.interfaces).await;
-            outcomes.push(self.try_out(&said, true).await);
+            outcomes.push(self.try_out(&said, &records, true).await);
         }
         outcomes
     }
 
-    /// Shows the program the pools as they are now.
-    async fn refresh(&self, pools: &[At]) {
+    /// Shows the program the pools as they are now, and returns their records.
+    async fn refresh(&self, pools: &[At]) -> Records {
+        let mut records = Records::default();
         for at in pools {
             let pool = self.plane.api.get(at).await.unwrap();
+            if let Some(text) = pool["status"]["allocatedIPs"].as_str() {
+                records.extend(serde_json::from_str::<Records>(text).unwrap());
+            }
             // What cannot be read in it is kept, and counts as a pool that gives nothing.
             let _ = self.index.apply(pool);
         }
+        records
     }
 
     /// Creates the pod on its node, and asks the extender about it as if it were not there yet.
@@ -313,8 +319,9 @@ impl Trial {
         )
     }
 
-    /// Asks the agent as the pod's node would; a pod that should not have been bound goes again.
-    async fn try_out(&self, said: &Said, burst: bool) -> Outcome {
+    /// Asks the agent as the pod's node would; a pod that should not have been bound goes again. The `records` are those by
+    /// which the extender answered.
+    async fn try_out(&self, said: &Said, records: &Records, burst: bool) -> Outcome {
         let agent = self.addresses(said).await;
         let for_another_node = said.refused.as_deref() == Some(Reason::PoolNotForNode.text());
         let same_address = said.refused.as_deref() == Some(Reason::SameAddress.text());
@@ -333,8 +340,11 @@ impl Trial {
             ),
             burst,
             refused: said.refused.clone(),
+            by_chance: said.is_settled_by_chance()
+                || agent
+                    .as_ref()
+                    .is_ok_and(|given| were_of_others(given, said.text("uid"), records)),
             agent,
-            by_chance: said.is_settled_by_chance(),
             on_purpose,
             again: said.again.clone(),
         }
@@ -425,6 +435,18 @@ fn is_a_race(problem: &str) -> bool {
 
 /// The pools that an address of an interface can come from.
 type OfInterface = (InterfaceName, BTreeSet<PoolName>);
+
+/// Who has which address, as Spiderpool writes it.
+type Records = BTreeMap<String, Value>;
+
+/// Whether one of these addresses was another pod's by the records.
+fn were_of_others(given: &Addresses, uid: &str, records: &Records) -> bool {
+    let mut owners = given
+        .values()
+        .flatten()
+        .filter_map(|address| records.get(address));
+    owners.any(|owner| owner["podUid"] != uid)
+}
 
 /// A pod, and what the extender said of it.
 struct Said {

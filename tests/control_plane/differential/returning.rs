@@ -81,7 +81,10 @@ pub(super) fn judge(outcomes: &[Outcome]) {
         .filter(|(outcome, again)| fits(outcome) && again.keeps.len() < again.had.len())
         .count();
     let refused = returned.iter().filter(|(outcome, _)| !fits(outcome)).count();
-    let astray = returned.iter().filter(|(outcome, _)| outcome.on_purpose).count();
+    let astray = returned
+        .iter()
+        .filter(|(outcome, again)| outcome.on_purpose && again.astray)
+        .count();
     eprintln!(
         "{} pods of StatefulSets came back: {} kept addresses, {beyond} of them out of pools with none that is free; {renewed} \
          were given new ones; {refused} were refused, {astray} of them because their pool is not for their node",
@@ -203,11 +206,11 @@ impl Trial {
         self.catch_up(namespace).await;
         let mut outcomes = Vec::new();
         for (pod, stayed) in back.into_iter().zip(stayed) {
-            self.refresh(pools).await;
+            let records = self.refresh(pools).await;
             self.look_up_endpoint(&stayed.said).await;
             let mut said = self.ask(pod, stayed.again.interfaces).await;
             said.again = Some(self.again(&said, stayed.had));
-            outcomes.push(self.try_out(&said, false).await);
+            outcomes.push(self.try_out(&said, &records, false).await);
         }
         self.refresh(pools).await;
         outcomes
