@@ -2,7 +2,6 @@
 //! series of them, one of the programs and what stands between them, one of what they place pods by: so at almost any
 //! time two things are wrong at once.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::arrivals::persist;
+use crate::bereft::{Bereft, EXTRA};
 use crate::harness::api::{At, NODE_STATES, NODES, POOLS};
 use crate::harness::faults::{Fault, Faults};
 use crate::harness::http;
@@ -21,7 +21,7 @@ use crate::harness::nodes::OPERATOR_NAMESPACE;
 use crate::harness::objects::{Profile, pod_of};
 use crate::harness::plane::ControlPlane;
 use crate::harness::process;
-use crate::harness::scene::{Scene, is_bound};
+use crate::harness::scene::Scene;
 use crate::harness::seeded::Seeded;
 use crate::harness::stack::write_certificate;
 use crate::harness::wait::{eventually, expect};
@@ -42,15 +42,6 @@ pub(crate) struct Calamities<'a> {
     pub(crate) bereft: &'a Mutex<Bereft>,
 }
 
-/// Who lost something for good with a pool that was deleted.
-#[derive(Default)]
-pub(crate) struct Bereft {
-    /// Pods, by UID, that were bound and had no address yet.
-    pub(crate) pods: BTreeSet<String>,
-    /// Gangs that had begun and were not whole, while all addresses of the pool that stays had a taker.
-    pub(crate) gangs: BTreeSet<String>,
-}
-
 /// Longer than a scheduler's lease lasts, and than the second after which another asks for it.
 const TAKEN_OVER: Duration = Duration::from_secs(6);
 
@@ -59,9 +50,6 @@ const SEEN: Duration = Duration::from_secs(3);
 
 /// After how long a program sees that its clock was set.
 const SEEN_BY_PROGRAM: Duration = Duration::from_secs(1);
-
-/// Addresses of the pool that comes and goes.
-const EXTRA: u8 = 20;
 
 /// The exit code of a process that SIGTERM has ended.
 const BY_SIGTERM: i32 = 143;
@@ -380,24 +368,10 @@ impl Calamities<'_> {
         persist(async || {
             let pods = self.plane.api.try_list(&self.scene.pods_at()).await?;
             let sandboxes = self.scene.kubelet.sandboxes();
-            let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
-            let served = |uid: &String| {
-                let sandbox = sandboxes.get(uid);
-                sandbox.is_some_and(|sandbox| sandbox.failure.is_none())
-            };
-            let coming = pods.iter().filter(|pod| is_bound(pod)).map(uid);
-            let coming = coming.filter(|uid| !served(uid));
-            let mut bereft = self.bereft.lock().unwrap();
-            bereft.pods.extend(coming);
-            let gangs = |bound: bool| -> BTreeSet<String> {
-                let pods = pods.iter().filter(|pod| is_bound(pod) == bound);
-                pods.map(gang_of).collect()
-            };
-            let all_taken =
-                pods.iter().filter(|pod| is_bound(pod)).count() >= usize::from(self.scale.addresses);
-            if all_taken {
-                bereft.gangs.extend(&gangs(true) & &gangs(false));
-            }
+            self.bereft
+                .lock()
+                .unwrap()
+                .note(&pods, &sandboxes, self.scale.addresses);
             Ok(())
         })
         .await;
@@ -492,11 +466,6 @@ impl Calamities<'_> {
 }
 
 /// The name of a pod without its number.
-fn gang_of(pod: &Value) -> String {
-    let name = pod["metadata"]["name"].as_str().unwrap();
-    name.rsplit_once('-').map_or(name, |(gang, _)| gang).to_owned()
-}
-
 fn name_of(number: usize) -> String {
     format!("storm-{number:02}")
 }

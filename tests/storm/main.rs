@@ -15,6 +15,7 @@
 )]
 
 mod arrivals;
+mod bereft;
 mod calamity;
 #[path = "../control_plane/harness/mod.rs"]
 mod harness;
@@ -31,7 +32,8 @@ use futures::StreamExt as _;
 use serde_json::json;
 
 use self::arrivals::Arrivals;
-use self::calamity::{Bereft, Calamities};
+use self::bereft::Bereft;
+use self::calamity::Calamities;
 use self::harness::clock::Clock;
 use self::harness::faults::Faults;
 use self::harness::nodes::IbNode;

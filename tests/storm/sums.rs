@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::arrivals::{Arrivals, Gang};
+use crate::bereft::EXTRA;
 use crate::harness::api::{POOLS, Refused};
 use crate::harness::kubelet::Sandbox;
 use crate::harness::objects::Profile;
@@ -172,6 +173,7 @@ impl<'a> Sums<'a> {
                 ));
             }
         }
+        let mut lost = 0;
         for gang in self.arrivals.gangs.iter().filter(|gang| gang.required) {
             let (placed, waiting) = self.members(gang);
             let groups: BTreeSet<usize> = placed.iter().map(|node| group(node)).collect();
@@ -182,11 +184,17 @@ impl<'a> Sums<'a> {
                 let told = format!("{} is half placed: {} of {}", gang.name, placed.len(), gang.size);
                 // That it waits although it fits would have been seen before.
                 if short.contains(&gang.name) && self.addresses.iter().any(|left| *left < count(waiting)) {
+                    lost += waiting;
                     eprintln!("{told}, since a pool was deleted on whose account it began");
                 } else {
                     say(told);
                 }
             }
+        }
+        if lost > usize::from(EXTRA) {
+            say(format!(
+                "the pool that was deleted had {EXTRA} addresses, and {lost} are missing"
+            ));
         }
         let mut given: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, pod) in self.pods.iter().filter(|(_, pod)| pod.node.is_some()) {
