@@ -23,6 +23,7 @@
     reason = "a benchmark is a test: it says what it expects in the shortest way"
 )]
 
+mod admin;
 mod api;
 mod load;
 mod reference;

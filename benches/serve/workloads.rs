@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::admin;
 use crate::api::Api;
 use crate::load::{self, Target};
 use crate::reference::Reference;
@@ -187,6 +188,7 @@ pub(crate) async fn run(plan: &Plan) -> Figures {
     if plan.has("W5") {
         bench.upkeep(&api).await;
     }
+    bench.self_check().await;
     bench.figures
 }
 
@@ -287,6 +289,14 @@ impl Bench<'_> {
             );
             self.figures.figures.push(median);
         }
+    }
+
+    /// What the self-check costs, which runs every ten minutes.
+    async fn self_check(&mut self) {
+        let check = admin::check(self.pointsman().admin).await;
+        assert!(check.is_sound, "told above");
+        self.value("self-check, in all", check.took_ms, "ms");
+        self.value("self-check, while no question is answered", check.held_ms, "ms");
     }
 
     /// The extender's answers while 64 connections load the webhook of the same process.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::api::Tally;
 use super::churn::Counts;
+use crate::admin::Check;
 
 /// How much the median of the last third may exceed that of the second: what the heap of a process in steady state
 /// varies by. Held memory that is never given back would add up to more in ten minutes.
@@ -44,15 +45,6 @@ impl Sample {
             pods,
         }
     }
-}
-
-/// One self-check.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Check {
-    pub(super) is_sound: bool,
-    pub(super) compared: u64,
-    pub(super) held_ms: f64,
-    pub(super) took_ms: f64,
 }
 
 /// What the program still counts as taken, held or waiting.
