@@ -169,7 +169,7 @@ async fn served(
         None
     };
 
-    if let (None, Some(following)) = (extender, &following) {
+    if let Some(following) = &following {
         shutdown.background("aging", placing::age(following.clone(), shutdown.end()));
     }
     if let (Some((address, source)), Some(following)) = (webhook, &following) {

@@ -52,8 +52,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// all the time, looking costs a quarter of a core.
 const PAUSES: u32 = 3;
 
-/// And at most this long: what is known ages between two looks, once a second.
-const LONGEST: Duration = TICK;
+/// And at most this long: half of what a pod that fits may wait.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long a nudged pod may go without being asked about: longer than the longest pause the scheduler makes between
 /// two tries (`podMaxBackoffSeconds`, 10 s). After that another scheduler serves it, or something else than we keeps it.
@@ -398,7 +398,7 @@ impl Nudger {
     /// Wakes pods until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut generations = self.index.generations();
-        let mut aged = Instant::now();
+        let mut noticed = Instant::now();
         let mut notices = Notices::default();
         let mut looked_at = None;
         loop {
@@ -407,14 +407,13 @@ impl Nudger {
                 () = changed(&mut generations) => {}
                 () = tokio::time::sleep(TICK) => {}
             }
-            if aged.elapsed() >= TICK {
-                self.index.age();
+            if noticed.elapsed() >= TICK {
                 let snapshot = self.index.published().load_full();
                 // It passes over all nodes, and the cluster stands still mostly.
                 if looked_at.replace(snapshot.generation) != Some(snapshot.generation) {
                     notices.look(&snapshot, &self.settings, &self.metrics);
                 }
-                aged = Instant::now();
+                noticed = Instant::now();
             }
             generations.mark_unchanged();
             let began = Instant::now();

@@ -101,7 +101,7 @@ pub(super) fn follow(
     }
 }
 
-/// Lets what is known grow older; beside an extender its nudger does.
+/// Lets what is known grow older; a second that was missed is made up for.
 pub(super) async fn age(following: Following, stop: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
