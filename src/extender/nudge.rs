@@ -398,7 +398,7 @@ impl Nudger {
     /// Wakes pods until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut generations = self.index.generations();
-        let mut noticed = Instant::now();
+        let mut last = Instant::now();
         let mut notices = Notices::default();
         let mut looked_at = None;
         loop {
@@ -407,13 +407,13 @@ impl Nudger {
                 () = changed(&mut generations) => {}
                 () = tokio::time::sleep(TICK) => {}
             }
-            if noticed.elapsed() >= TICK {
+            if last.elapsed() >= TICK {
                 let snapshot = self.index.published().load_full();
                 // It passes over all nodes, and the cluster stands still mostly.
                 if looked_at.replace(snapshot.generation) != Some(snapshot.generation) {
                     notices.look(&snapshot, &self.settings, &self.metrics);
                 }
-                noticed = Instant::now();
+                last = Instant::now();
             }
             generations.mark_unchanged();
             let began = Instant::now();

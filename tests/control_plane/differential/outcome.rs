@@ -29,8 +29,12 @@ pub(super) fn told(outcomes: &[&Outcome], all: &[Outcome]) -> String {
         let there = all
             .iter()
             .filter(|other| other.pod.split('/').next() == Some(world));
-        let there: String = there.map(|other| format!("\n    {}", other.line())).collect();
-        format!("\n- {}\n  in its world:{there}", outcome.line())
+        let lines: Vec<String> = there.map(Outcome::line).collect();
+        format!(
+            "\n- {}\n  in its world:\n    {}",
+            outcome.line(),
+            lines.join("\n    ")
+        )
     };
     outcomes.iter().map(with_its_world).collect()
 }
