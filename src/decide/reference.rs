@@ -199,8 +199,10 @@ fn foreign_entries() -> Vec<Entry> {
             "as Spiderpool documents them, on pods and (the defaults) on namespaces",
             "Which pools an interface may get its addresses from, by Spiderpool's own precedence. Choices that can never \
              work are denied: a pool that does not exist or is of the wrong family, one pool for several rails, a list \
-             that does not match the interfaces. Where the pools of two rails only overlap, nodes on which both could \
-             get the same address are refused.",
+             that leaves an interface out or names one that the pod does not have. Where it lists an interface that takes \
+             no address from Spiderpool, that is said, as an address is taken all the same; `eth0` counts as \
+             Spiderpool's where it is listed. Where the pools of two rails only overlap, nodes on which both could get \
+             the same address are refused.",
             r#"[{"interface":"net1","ipv4":["rail0"]}]"#,
         ),
     ]
