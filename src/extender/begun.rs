@@ -17,7 +17,7 @@ use crate::decide::commitment::{Commitments, Place, Reserved};
 use crate::decide::decision::decide_by;
 use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::pod::Pod;
-use crate::decide::policy::Locality;
+use crate::decide::policy::{Locality, Tier};
 use crate::decide::settings::Settings;
 use crate::decide::tier::{Domain, Tiers};
 
@@ -95,10 +95,7 @@ fn is_as_it_was(
     let hold = commitments.gangs.get(gang)?;
     let members = snapshot.gangs.get(gang)?;
     let pod = members.pending.iter().find_map(|uid| snapshot.pending.get(uid))?;
-    let locality = pod.gang.as_ref().ok()?.as_ref()?.locality.as_ref();
-    let Locality::Required(tier) = locality.unwrap_or(&settings.locality) else {
-        return None;
-    };
+    let tier = required(pod, settings)?;
     let level = tiers.level(tier)?;
     let places = hold.places.iter();
     let nodes = places.map(|place| &place.node).chain(members.bound.values());
@@ -137,8 +134,16 @@ fn first_that_waits<'a>(
 ) -> Option<&'a Pod> {
     let mut pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
     let pod = pods.find(|pod| book.commitments().node_of(&pod.at.uid).is_none())?;
+    required(pod, settings).is_some().then_some(pod)
+}
+
+/// The tier in one domain of which the pod's gang must be, where it must.
+fn required<'a>(pod: &'a Pod, settings: &'a Settings) -> Option<&'a Tier> {
     let locality = pod.gang.as_ref().ok()?.as_ref()?.locality.as_ref();
-    matches!(locality.unwrap_or(&settings.locality), Locality::Required(_)).then_some(pod)
+    match locality.unwrap_or(&settings.locality) {
+        Locality::Required(tier) => Some(tier),
+        _ => None,
+    }
 }
 
 fn hold_one(
@@ -204,7 +209,6 @@ mod tests {
     use super::*;
     use crate::decide::commitment::{Commitment, GangHold};
     use crate::decide::decision::decide;
-    use crate::decide::policy::Tier;
     use crate::decide::testing::Cluster;
     use crate::extender::ledger::LIFETIMES;
 

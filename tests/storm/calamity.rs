@@ -465,7 +465,6 @@ impl Calamities<'_> {
     }
 }
 
-/// The name of a pod without its number.
 fn name_of(number: usize) -> String {
     format!("storm-{number:02}")
 }

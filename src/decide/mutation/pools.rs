@@ -161,15 +161,14 @@ impl Findings {
         }
         let mut seen = BTreeSet::new();
         for (interface, _) in listed(list) {
-            if seen.contains(&interface) {
+            if let Some(twice) = seen.replace(interface) {
                 self.refuse(Problem::new(
                     at(),
-                    format!("interface {interface} twice"),
+                    format!("interface {twice} twice"),
                     "each interface once",
                     "write the pools of one interface into one element",
                 ));
             }
-            seen.insert(interface);
         }
         // A network that is not known yet may well be the one that makes such an interface.
         if self.lacks_networks() {
@@ -181,18 +180,12 @@ impl Findings {
         let is_there = |name: &InterfaceName| interfaces.iter().any(|own| own.name == *name);
         let (idle, nowhere): (Vec<_>, Vec<_>) = seen.into_iter().partition(is_there);
         if !nowhere.is_empty() {
-            let joined = |names: Vec<&InterfaceName>| {
-                let names: Vec<&str> = names.into_iter().map(InterfaceName::as_str).collect();
-                names.join(", ")
-            };
-            let there = interfaces.iter().map(|own| &own.name).collect();
+            let nowhere: Vec<&str> = nowhere.iter().map(InterfaceName::as_str).collect();
+            let there: Vec<&str> = interfaces.iter().map(|own| own.name.as_str()).collect();
             self.refuse(Problem::new(
                 at(),
-                format!(
-                    "interface {}, which the pod does not have",
-                    joined(nowhere.iter().collect())
-                ),
-                format!("interfaces of the pod: {}", joined(there)),
+                format!("interface {}, which the pod does not have", nowhere.join(", ")),
+                format!("interfaces of the pod: {}", there.join(", ")),
                 "take the element out, or correct its interface",
             ));
         }

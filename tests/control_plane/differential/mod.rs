@@ -9,9 +9,9 @@
 //!
 //! A yes must never be wrong. A no may be wrong only where Spiderpool itself settles it by chance: between pools that
 //! several addresses can come from, it has no order that can be relied on, and what it allocated for a pod that it then
-//! failed it takes back at some later time. And two noes are ours on purpose: an address
-//! that is kept is of no use on a node that its pool is not for, although Spiderpool gives it there; and where `eth0` is
-//! listed, it may be Spiderpool's, and must not get the address of another interface.
+//! failed it takes back at some later time. And two noes are ours on purpose: an address that is kept is of no use on a
+//! node that its pool is not for, although Spiderpool gives it there; and where `eth0` is listed, it may be Spiderpool's,
+//! and must not get the address of another interface.
 
 mod outcome;
 mod returning;
