@@ -12,8 +12,9 @@ use super::index::Index;
 use super::objects::Kind;
 
 /// How many objects one answer of the API server may hold; the rest follows in further ones. A Node with its images is
-/// some 20 kB, and a server under load prefers several smaller answers.
-const PAGE: u32 = 500;
+/// some 20 kB and a pod 14 kB, and while an answer is read it is held as bytes and as objects: with the usual 500 that was
+/// what the memory peaked by at the start. A server under load prefers several smaller answers, too.
+pub(super) const PAGE: u32 = 200;
 
 /// Hands over every object behind `api`.
 ///

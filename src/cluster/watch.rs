@@ -178,7 +178,7 @@ async fn follow_some<K>(
 ) where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let stream = watcher(api, which).backoff(Pauses::default());
+    let stream = watcher(api, which.page_size(list::PAGE)).backoff(Pauses::default());
     pin_mut!(stream);
     let mut listed: BTreeSet<Key> = BTreeSet::new();
     let mut absent_said = false;
