@@ -139,7 +139,7 @@ async fn what_waits_is_nudged_once_the_data_is_too_old(scene: &Scene<'_>, lab: &
         if nudged.is_string() {
             return;
         }
-        println!("{name} was bound before it was nudged");
+        eprintln!("{name} was bound before it was nudged");
     }
     panic!("in no round was it we who woke the pod");
 }
