@@ -18,6 +18,7 @@ use super::fitness::modes_told;
 use super::names::{InterfaceName, NetworkRef, NodeName, PoolName, ResourceName};
 use super::node::Node;
 use super::pod::Pod;
+use super::policy::Tier;
 use super::reason::Refusal;
 use super::roster::Roster;
 use super::selector::{Labels, Selector};
@@ -149,6 +150,42 @@ impl Surveys {
             (known.cloned().unwrap_or_else(|| name.into()), place)
         };
         let (names, places) = names.into_iter().map(known).unzip();
+        Candidates {
+            names,
+            places,
+            edition: self.roster.edition(),
+        }
+    }
+
+    /// All nodes of the domains of this tier that these nodes are in; all there are, where none of these is in any or
+    /// nobody writes down what changes.
+    #[must_use]
+    pub fn around(
+        &mut self,
+        nodes: &[NodeName],
+        tier: &Tier,
+        snapshot: &ClusterSnapshot,
+        settings: &Settings,
+    ) -> Candidates {
+        let everywhere = |surveys: &mut Self| {
+            surveys.candidates(snapshot.nodes.keys().map(NodeName::as_str), snapshot, settings)
+        };
+        if snapshot.changes.now().is_none() {
+            return everywhere(self);
+        }
+        self.roster.catch_up(snapshot, settings);
+        let level = self.roster.tiers().level(tier);
+        let Some(domains) = level.and_then(|level| self.roster.level(level)) else {
+            return everywhere(self);
+        };
+        let number = |node: &NodeName| domains.of(self.roster.place(node.as_str())?);
+        let numbers: BTreeSet<usize> = nodes.iter().filter_map(number).collect();
+        let places = numbers.iter().flat_map(|number| domains.members(*number));
+        let known = |place: &usize| Some((self.roster.name(*place)?.clone(), Some(*place)));
+        let (names, places): (Vec<NodeName>, Vec<Option<usize>>) = places.filter_map(known).unzip();
+        if names.is_empty() {
+            return everywhere(self);
+        }
         Candidates {
             names,
             places,
@@ -386,5 +423,47 @@ impl<'a> Ground<'a> {
     /// Some node's state says in which RDMA mode it is.
     pub(super) fn modes_told(self) -> bool {
         self.survey.modes_told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::changes::Changes;
+    use crate::decide::testing::Cluster;
+
+    #[test]
+    fn around_some_nodes_are_all_of_their_domains() {
+        let cluster = Cluster::with_rails(1)
+            .node_in("a1", 1, "a")
+            .node_in("b1", 1, "b")
+            .node_in("a2", 1, "a")
+            .node_in("c1", 1, "c")
+            .node("nowhere", 1);
+        let mut snapshot = cluster.snapshot();
+        let settings = Settings::default();
+        let around = |nodes: &[&str], tier: &Tier, snapshot: &ClusterSnapshot| {
+            let nodes: Vec<NodeName> = nodes.iter().map(|node| (*node).into()).collect();
+            let around = Surveys::default().around(&nodes, tier, snapshot, &settings);
+            let mut names: Vec<String> = around.names().iter().map(ToString::to_string).collect();
+            names.sort();
+            names.join(" ")
+        };
+        let all = "a1 a2 b1 c1 nowhere";
+        assert_eq!(
+            around(&["a1"], &Tier::LeafGroup, &snapshot),
+            all,
+            "nothing is kept"
+        );
+        snapshot.changes = Changes::kept();
+        assert_eq!(around(&["a1"], &Tier::LeafGroup, &snapshot), "a1 a2");
+        assert_eq!(
+            around(&["c1", "a2", "nowhere"], &Tier::LeafGroup, &snapshot),
+            "a1 a2 c1"
+        );
+        assert_eq!(around(&["nowhere"], &Tier::LeafGroup, &snapshot), all);
+        assert_eq!(around(&["gone"], &Tier::LeafGroup, &snapshot), all);
+        let unknown = Tier::Label("example.com/row".into());
+        assert_eq!(around(&["a1"], &unknown, &snapshot), all);
     }
 }

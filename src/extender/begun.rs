@@ -19,6 +19,7 @@ use crate::decide::names::{GangRef, NodeName, PodUid};
 use crate::decide::pod::Pod;
 use crate::decide::policy::{Locality, Tier};
 use crate::decide::settings::Settings;
+use crate::decide::survey::{Candidates, Surveys};
 use crate::decide::tier::{Domain, Tiers};
 
 /// Holds the rest of every gang that has begun, needs to be in one domain, and holds less than its waiting pods need.
@@ -41,14 +42,47 @@ pub(super) fn hold_the_rest(
         if book.held_for(at) >= waiting && (waiting == 0 || !book.is_doubted(at)) {
             continue;
         }
-        let Some(pod) = first_that_waits(members, book, snapshot, settings) else {
+        let Some((pod, tier)) = first_that_waits(members, book, snapshot, settings) else {
             continue;
         };
-        let supply = *supply.get_or_insert_with(|| Supply::of(snapshot));
+        let supply = *supply.get_or_insert_with(|| Supply::of(snapshot, book.commitments()));
         if book.is_to_be_held(at, supply, now) {
-            hold_one(ledger, book, pod, waiting, snapshot, settings, now);
+            let rest = Rest {
+                pod,
+                waiting,
+                there: there(members, book, tier, snapshot, settings),
+            };
+            hold_one(ledger, book, &rest, snapshot, settings, now);
         }
     }
+    if let Some(supply) = supply {
+        book.has_held(supply, supply.beside(snapshot, book.commitments()));
+    }
+}
+
+/// What a gang that has begun still needs.
+struct Rest<'a> {
+    /// One of the pods that wait.
+    pod: &'a Pod,
+    /// How many do.
+    waiting: u32,
+    /// The nodes they can go to.
+    there: Candidates,
+}
+
+/// All nodes close enough to where pods of the gang are, or are to be.
+fn there(
+    members: &Members,
+    book: &mut Book,
+    tier: &Tier,
+    snapshot: &ClusterSnapshot,
+    settings: &Settings,
+) -> Candidates {
+    let (surveys, commitments) = book.deciding();
+    let pending = members.pending.iter();
+    let promised = pending.filter_map(|uid| commitments.node_of(uid));
+    let nodes: Vec<NodeName> = members.bound.values().chain(promised).cloned().collect();
+    surveys.around(&nodes, tier, snapshot, settings)
 }
 
 /// A gang whose places nobody has taken, in the domain that its pods are in, goes on holding them: worked out anew while a
@@ -125,16 +159,16 @@ fn waiting(members: &Members, book: &Book) -> u32 {
     u32::try_from(waiting.count()).unwrap_or(u32::MAX)
 }
 
-/// The first of the gang's pods that wait without a promise, where they must be in one domain.
+/// The first of the gang's pods that wait without a promise, where they must be in one domain, and of which tier that is.
 fn first_that_waits<'a>(
     members: &Members,
     book: &Book,
     snapshot: &'a ClusterSnapshot,
-    settings: &Settings,
-) -> Option<&'a Pod> {
+    settings: &'a Settings,
+) -> Option<(&'a Pod, &'a Tier)> {
     let mut pods = members.pending.iter().filter_map(|uid| snapshot.pending.get(uid));
     let pod = pods.find(|pod| book.commitments().node_of(&pod.at.uid).is_none())?;
-    required(pod, settings).is_some().then_some(pod)
+    Some((pod, required(pod, settings)?))
 }
 
 /// The tier in one domain of which the pod's gang must be, where it must.
@@ -149,25 +183,26 @@ fn required<'a>(pod: &'a Pod, settings: &'a Settings) -> Option<&'a Tier> {
 fn hold_one(
     ledger: &Ledger,
     book: &mut Book,
-    pod: &Pod,
-    waiting: u32,
+    rest: &Rest<'_>,
     snapshot: &ClusterSnapshot,
     settings: &Settings,
     now: Instant,
 ) {
+    let room = |surveys: &mut Surveys, beside: &Commitments| {
+        decide_by(surveys, rest.pod, &rest.there, snapshot, beside, settings).gang
+    };
     let (surveys, commitments) = book.deciding();
-    let everywhere = surveys.candidates(snapshot.nodes.keys().map(NodeName::as_str), snapshot, settings);
-    let all = decide_by(surveys, pod, &everywhere, snapshot, commitments, settings).gang;
+    let all = room(surveys, commitments);
     if let Some((gang, hold)) = &all
-        && hold.pods() >= waiting
+        && hold.pods() >= rest.waiting
     {
         return ledger.hold_whole(book, gang.clone(), hold.clone(), now);
     }
     let (yielding, others) = without_right(book, snapshot);
     let (surveys, _) = book.deciding();
     if !yielding.is_empty()
-        && let Some((gang, hold)) = decide_by(surveys, pod, &everywhere, snapshot, &others, settings).gang
-        && hold.pods() >= waiting
+        && let Some((gang, hold)) = room(surveys, &others)
+        && hold.pods() >= rest.waiting
     {
         for gang in &yielding {
             book.strike_gang(gang);
@@ -278,11 +313,32 @@ mod tests {
         assert_eq!(held_at(&ledger, at(100)), 2, "before anybody else asks");
         frees(4);
         assert_eq!(
-            held_at(&ledger, at(110)),
+            held_at(&ledger, at(100)),
             2,
-            "not for each of many that come back"
+            "not for each of many that come back in one moment"
         );
-        assert_eq!(held_at(&ledger, at(200)), 3);
+        assert_eq!(held_at(&ledger, at(101)), 3);
+    }
+
+    #[test]
+    fn an_address_whose_promise_ended_is_for_the_gang_that_has_begun_and_is_short_of_it() {
+        let required = Locality::Required(Tier::LeafGroup);
+        let cluster = begun(&required).pool("rail0", |facts| facts.free = 4);
+        let ledger = Ledger::new(Arc::new(Arc::new(cluster.snapshot()).into()), LIFETIMES);
+        let (now, single) = (Instant::now(), Arc::new(cluster.pod("single")));
+        let promise = Commitment {
+            pools: vec![vec!["rail0".into()]],
+            ..Commitment::default()
+        };
+        ledger.decide(now, |_, book| ledger.hold(book, &single, Some(promise), now));
+        assert_eq!(held_at(&ledger, now), 2, "one of three is promised to another");
+        let later = now + Duration::from_millis(2);
+        ledger.decide(later, |_, book| ledger.hold(book, &single, None, later));
+        assert_eq!(
+            held_at(&ledger, later),
+            3,
+            "no node or pool has changed meanwhile"
+        );
     }
 
     #[test]

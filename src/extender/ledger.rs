@@ -24,9 +24,10 @@ use crate::decide::survey::Surveys;
 /// How soon it is tried again to hold the rest of a gang that has begun and found no room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// The same where something that pods had taken is free again: before the next pod that asks has it. Not with every one of
-/// many that come back.
-const TRY_AT_ONCE: Duration = Duration::from_millis(50);
+/// The same where something that pods had taken is free again, for each gang that is short: the next pod that asks would
+/// have it, and the gang stay half placed. So it is not much longer than a try takes, and all tries together take a part
+/// of the time, however many gangs are short and however much comes back.
+const TRY_AT_ONCE: Duration = Duration::from_millis(1);
 
 /// After how long a pause what is held for gangs is in doubt: a scheduler that leads and has anything to place asks sooner,
 /// and none takes over from another, and that one again, in less.
@@ -300,6 +301,7 @@ impl Book {
     /// moment ago, and nothing has come back since, looking for some again with every pod that is decided about would
     /// cost them all.
     pub(super) fn is_to_be_held(&mut self, gang: &GangRef, supply: Supply, now: Instant) -> bool {
+        let gangs = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
         let due = self.tried.get_mut(gang).is_none_or(|(tried, then)| {
             let waited = now.duration_since(*tried);
             if waited < TRY_AGAIN && supply.has_only_shrunk(then) {
@@ -307,12 +309,20 @@ impl Book {
                 *then = supply;
                 return false;
             }
-            waited >= TRY_AT_ONCE || supply.all != then.all
+            waited >= TRY_AT_ONCE.saturating_mul(gangs) || supply.all != then.all
         });
         if due {
             self.tried.insert(gang.clone(), (now, supply));
         }
         due
+    }
+
+    /// What has been held meanwhile was not taken by others: what comes back is told from how it is `now`.
+    pub(super) fn has_held(&mut self, then: Supply, now: Supply) {
+        let seen = self.tried.values_mut().map(|(_, supply)| supply);
+        for supply in seen.filter(|supply| **supply == then) {
+            *supply = now;
+        }
     }
 
     /// What is held for the pod's gang with the pod's own place among it.

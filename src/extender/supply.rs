@@ -1,20 +1,21 @@
-//! What there is of nodes and pools, so that what comes back is noticed: the rest of a gang that has begun may have room
-//! then.
+//! What there is of nodes and pools, and how much of it is taken or promised, so that what comes back is noticed: the rest
+//! of a gang that has begun may have room then.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use crate::decide::cluster::ClusterSnapshot;
+use crate::decide::commitment::Commitments;
 use crate::decide::names::NodeName;
 use crate::decide::node::{Node, SriovFacts, Sync};
 
 /// What there is of nodes and pools.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Supply {
     pub(super) all: All,
     /// Addresses that nobody has.
     free: u64,
-    /// Pods that have a node.
-    bound: usize,
+    /// Pods that have a node or are promised one, and places that are held for others.
+    taken: u64,
 }
 
 /// What there is, whoever has taken how much of it: when it differs, something was away or came back. Nodes are told apart:
@@ -30,7 +31,7 @@ pub(super) struct All {
 }
 
 impl Supply {
-    pub(super) fn of(snapshot: &ClusterSnapshot) -> Self {
+    pub(super) fn of(snapshot: &ClusterSnapshot, commitments: &Commitments) -> Self {
         let takes_pods = |node: &Node| !node.unschedulable && !node.drain_requested && node.faults.is_empty();
         let nodes = snapshot.nodes.iter().filter(|(_, node)| takes_pods(node));
         let states = snapshot.sriov.iter().filter(|(_, state)| {
@@ -52,14 +53,30 @@ impl Supply {
                 addresses,
             },
             free,
-            bound: snapshot.bound.size(),
+            taken: taken(snapshot, commitments),
+        }
+    }
+
+    /// The same once these are the promises.
+    pub(super) fn beside(self, snapshot: &ClusterSnapshot, commitments: &Commitments) -> Self {
+        Self {
+            taken: taken(snapshot, commitments),
+            ..self
         }
     }
 
     /// Whether it is less of what pods take, and no more, that can be had than when there was `then`.
     pub(super) fn has_only_shrunk(&self, then: &Self) -> bool {
-        self.all == then.all && self.free <= then.free && self.bound >= then.bound
+        self.all == then.all && self.free <= then.free && self.taken >= then.taken
     }
+}
+
+fn taken(snapshot: &ClusterSnapshot, commitments: &Commitments) -> u64 {
+    let pods = snapshot.bound.size().saturating_add(commitments.pods.size());
+    let holds = commitments.gangs.values().filter(|hold| !hold.soft);
+    holds.fold(u64::try_from(pods).unwrap_or(u64::MAX), |taken, hold| {
+        taken.saturating_add(hold.pods().into())
+    })
 }
 
 /// A number that differs where the names do, whatever their order.
