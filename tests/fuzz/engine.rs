@@ -71,8 +71,9 @@ pub(crate) fn fuzz(target: &Target<'_>) {
 /// The outcome; of an input that does not hold, the shortest one that does not either.
 fn tried(target: &Target<'_>, input: &[u8]) -> String {
     let attempt = |input: &[u8]| catch_unwind(AssertUnwindSafe(|| (target.check)(input)));
-    let Err(panicked) = attempt(input) else {
-        return attempt(input).unwrap_or_default();
+    let panicked = match attempt(input) {
+        Ok(outcome) => return outcome,
+        Err(panicked) => panicked,
     };
     let mut shortest = input.to_vec();
     let mut step = shortest.len() / 2;
