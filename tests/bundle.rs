@@ -145,6 +145,28 @@ fn asks_for_a_linker(elf: &[u8]) -> bool {
     (0..count).any(|index| number(elf, headers + index * size, 4) == INTERPRETER)
 }
 
+/// A day of this century, as C compilers write the one they are run on.
+fn day_of(binary: &[u8]) -> Option<String> {
+    let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let is_day = |text: &[u8]| {
+        text[6..9] == *b" 20"
+            && text[3] == b' '
+            && text[9..].iter().all(u8::is_ascii_digit)
+            && months.as_bytes().chunks(3).any(|month| *month == text[..3])
+    };
+    let day = binary.windows(11).find(|text| is_day(text))?;
+    Some(String::from_utf8_lossy(day).into_owned())
+}
+
+#[test]
+fn a_day_is_found_where_there_is_one() {
+    assert_eq!(
+        day_of(b"\0built on\0Nov 30 2026\0"),
+        Some("Nov 30 2026".to_owned())
+    );
+    assert_eq!(day_of(b"in Nov 2026, 30 20 Mar  1 1970 and a lot more"), None);
+}
+
 /// The machine that a program is for, as images call it.
 fn machine(elf: &[u8]) -> &'static str {
     match number(elf, 18, 2) {
@@ -254,6 +276,8 @@ fn each_architecture_in_the_index_has_its_own_program() {
         let binary = fs::read(&program).unwrap();
         assert_eq!(machine(&binary), architecture);
         assert!(!asks_for_a_linker(&binary), "{architecture} is not static");
+        // Another build of the same sources would have other bytes.
+        assert_eq!(day_of(&binary), None, "{architecture} tells when it was compiled");
         let alone = bundle.join(format!("bin/pointsman-linux-{architecture}"));
         assert_eq!(binary, fs::read(alone).unwrap());
 
